@@ -1,0 +1,269 @@
+"""One authenticated connection: bytes out from any thread, bytes in on one. Knows frames and cursors, no meanings.
+
+Sending. Whoever has news calls `flush()`. If the connection is free, that thread sends what there is without ever
+waiting. If the socket is full, the connection's own writer thread takes over, waits, and sends all that has come up
+since in large frames. At every moment one of the two holds the send lock, and whoever lets go of it looks again for
+news that came meanwhile, so none is forgotten.
+
+Receiving. The thread that created the connection calls `receive()`, and it alone closes the socket, at the end of
+`close()`: closing a descriptor under another thread's feet can hand that thread a stranger's bytes.
+"""
+
+import collections
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from ipc.errors import ProtocolError
+from ipc.framing import FrameDecoder, frame
+from ipc.limits import Limits
+from ipc.sequence import Lapped
+
+_ROUNDS_IN_CALLERS_THREAD = 16
+_CONTROL_BYTES = 16 << 20
+_SEND_BUFFER_BYTES = 1 << 20
+
+
+class Source(Protocol):
+    """Where messages to send are read from: a message log, or a client's outbox."""
+
+    @property
+    def oldest(self) -> int: ...
+
+    def read(self, after: int, max_bytes: int, /) -> tuple[bytes, int]: ...
+
+
+class Counters:
+    """What went through one connection. Each figure is written by one thread at a time."""
+
+    __slots__ = ("received_bytes", "received_messages", "sent_bytes", "sent_messages")
+
+    def __init__(self) -> None:
+        self.sent_messages = 0
+        self.sent_bytes = 0
+        self.received_messages = 0
+        self.received_bytes = 0
+
+
+class Connection:
+    """A connected socket with a cursor into `source`: everything after the cursor is sent, in order, once.
+
+    `silent_beats` counts the heartbeat times that have passed since the last byte came.
+    `on_sent(encoded, count)` is called with each batch of messages as it goes out, in the sending thread;
+    `on_lapped(first, last)` when the source has forgotten what the cursor stood before, and returns the control object
+    to send in its place.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        source: Source,
+        cursor: int,
+        limits: Limits,
+        on_sent: Callable[[bytes, int], None],
+        on_lapped: Callable[[int, int], bytes],
+    ) -> None:
+        self.cursor = cursor
+        self.counters = Counters()
+        self._socket = sock
+        self._source = source
+        self._limits = limits
+        self._on_sent = on_sent
+        self._on_lapped = on_lapped
+        self._control: collections.deque[bytes] = collections.deque()
+        self._control_bytes = 0
+        self._control_lock = threading.Lock()
+        self._send_lock = threading.Lock()
+        self._has_news = False
+        self._is_blocked = False
+        self._unsent: memoryview | bytes = b""
+        self._writer: threading.Thread | None = None
+        self._writer_wake = threading.Semaphore(0)
+        self._caught_up = threading.Event()
+        self._is_closed = False
+        self._decoder = FrameDecoder(limits.max_frame_bytes)
+        self._frame_began_at: float | None = None
+        self.silent_beats = 0
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        _prepare(sock, limits.heartbeat_s)
+
+    # -- sending, from any thread ----------------------------------------------------------------------------------
+
+    def send_control(self, encoded: bytes) -> bool:
+        """Queue a control object ahead of all messages and send it if possible; False when too many wait."""
+        with self._control_lock:
+            if len(self._control) >= self._limits.control_frames or self._control_bytes > _CONTROL_BYTES:
+                return False
+            self._control_bytes += len(encoded)
+            self._control.append(encoded)
+        self.flush()
+        return True
+
+    def flush(self) -> None:
+        """Send what there is to send, as far as the socket takes it now. Never waits."""
+        self._has_news = True
+        rounds = 0
+        while self._has_news and not self._is_blocked and self._send_lock.acquire(blocking=False):
+            try:
+                self._has_news = False
+                rounds += 1
+                if rounds > _ROUNDS_IN_CALLERS_THREAD:
+                    self._leave_to_writer()  # other threads keep bringing news; this one has its own work to do
+                else:
+                    self._send_now()
+            finally:
+                self._send_lock.release()
+
+    def shutdown(self) -> None:
+        """End the connection: `receive()` returns None, senders fail. The owner thread then closes it."""
+        self._is_closed = True
+        hang_up(self._socket)
+
+    def wait_until_sent(self, timeout_s: float) -> bool:
+        """Wait until the writer thread has caught up; True at once if it has nothing to do."""
+        return not self._is_blocked or self._caught_up.wait(timeout_s)
+
+    def _send_now(self) -> None:
+        """Send frame after frame without waiting. The send lock is held."""
+        assert self._send_lock.locked()
+        while body := self._next_body():
+            pending = frame(body)
+            try:
+                sent = self._socket.send(pending, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # the reader sees the end of the connection too, and cleans up
+            if sent < len(pending):
+                self._unsent = memoryview(pending)[sent:]
+                self._leave_to_writer()
+                return
+
+    def _leave_to_writer(self) -> None:
+        self._caught_up.clear()
+        self._is_blocked = True
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write, name=f"{threading.current_thread().name}-writer")
+            self._writer.daemon = True
+            self._writer.start()
+        self._writer_wake.release()
+
+    def _write(self) -> None:
+        """Body of the writer thread: each time it is woken, send until nothing is left."""
+        while self._writer_wake.acquire() and not self._is_closed:
+            with self._send_lock:
+                try:
+                    self._send_patiently()
+                except OSError:
+                    return
+                self._is_blocked = False
+            self._caught_up.set()
+            if self._has_news:
+                self.flush()
+
+    def _send_patiently(self) -> None:
+        assert self._send_lock.locked()
+        self._socket.sendall(self._unsent)
+        self._unsent = b""
+        while body := self._next_body():
+            self._socket.sendall(frame(body))
+
+    def _next_body(self) -> bytes:
+        """Return the next frame's content: what control there is, else messages after the cursor, else nothing."""
+        if self._control:
+            return self._take_control()
+        try:
+            body, cursor = self._source.read(self.cursor, self._limits.batch_bytes)
+        except Lapped:
+            oldest = self._source.oldest
+            gap = self._on_lapped(self.cursor + 1, oldest - 1)
+            self.cursor = oldest - 1
+            return gap
+        if body:
+            count = cursor - self.cursor
+            self.cursor = cursor
+            self.counters.sent_messages += count
+            self.counters.sent_bytes += len(body)
+            self._on_sent(body, count)
+        return body
+
+    def _take_control(self) -> bytes:
+        with self._control_lock:
+            parts = [self._control.popleft()]
+            size = len(parts[0])
+            while self._control and size + len(self._control[0]) < self._limits.batch_bytes:
+                parts.append(self._control.popleft())
+                size += len(parts[-1]) + 1
+            self._control_bytes -= sum(map(len, parts))
+        return b"\n".join(parts)
+
+    # -- receiving, on the owner's thread ---------------------------------------------------------------------------
+
+    def receive(self, timeout_s: float | None = None) -> list[memoryview] | None:
+        """Wait for bytes; return the frame bodies they complete, valid until the next call, or None at the end.
+
+        An empty list after `timeout_s`, or after the heartbeat time without a byte. Raises ProtocolError for a bad
+        length, or for a frame that has taken too long to come.
+        """
+        space = self._decoder.space()
+        if timeout_s is not None and not self._poll.poll(timeout_s * 1000):
+            return []
+        try:
+            count = self._socket.recv_into(space)
+        except BlockingIOError:
+            self.silent_beats += 1
+            self._check_frame_deadline()
+            return []
+        except OSError:
+            return None
+        if count == 0:
+            return None
+        self.silent_beats = 0
+        self.counters.received_bytes += count
+        bodies = self._decoder.received(count)
+        if self._decoder.is_partial:
+            self._check_frame_deadline(begin_anew=bool(bodies))
+        else:
+            self._frame_began_at = None
+        return bodies
+
+    def _check_frame_deadline(self, begin_anew: bool = False) -> None:
+        if not self._decoder.is_partial:
+            return
+        now = time.monotonic()
+        if self._frame_began_at is None or begin_anew:
+            self._frame_began_at = now
+        elif now - self._frame_began_at > self._limits.frame_s:
+            raise ProtocolError("frame_timeout", f"a frame was not complete after {self._limits.frame_s} s")
+
+    def close(self) -> None:
+        """Give everything back: the writer thread, then the descriptor. The owner thread calls it, last of all."""
+        self.shutdown()
+        if self._writer is not None:
+            self._writer_wake.release()
+            self._writer.join()
+        with self._send_lock:
+            self._socket.close()
+        self._caught_up.set()
+
+
+def hang_up(sock: socket.socket) -> None:
+    """End a connection from any thread: whoever waits on the socket wakes up. The descriptor stays its owner's."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the peer was faster, or the owner has closed it already
+
+
+def _prepare(sock: socket.socket, silence_s: float) -> None:
+    """Make reads come back after `silence_s` without a byte, without a system call for it, and sends take more."""
+    sock.setblocking(True)  # whatever the handshake or socket.setdefaulttimeout left behind
+    whole_s = int(silence_s)
+    timeout = struct.pack("ll", whole_s, int((silence_s - whole_s) * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)

@@ -1,0 +1,32 @@
+"""Calling the application's functions so that what they raise is logged and ends nothing else."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+class Handlers(Generic[F]):
+    """Functions that are called one after the other, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._functions: tuple[F, ...] = ()
+
+    def add(self, function: F) -> F:
+        """Add `function`; it is returned, so that this serves as a decorator."""
+        if not callable(function):
+            raise TypeError(f"a handler must be callable, not {type(function).__name__}")
+        with self._lock:
+            self._functions = (*self._functions, function)
+        return function
+
+    def call(self, logger: Any, *arguments: Any) -> None:
+        """Call every function; what one raises is logged with its traceback, and the next is called."""
+        for function in self._functions:
+            try:
+                function(*arguments)
+            except Exception:  # the application's code may raise anything
+                name = getattr(function, "__qualname__", repr(function))
+                logger.error("handler_failed", handler=name, exc_info=True)

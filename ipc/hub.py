@@ -1,0 +1,93 @@
+"""What the connections of one server share: the log they follow, the handlers they call, the list of who is there."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ipc.clients import ClientRecords
+from ipc.errors import RequestError
+from ipc.handlers import Handlers
+from ipc.limits import Limits
+from ipc.message_log import MessageLog
+from ipc.protocol import Payload, Reply, ReplyError, check_size, encode, encode_payload
+from ipc.rejections import Rejections
+from ipc.traffic import TrafficLog
+
+if TYPE_CHECKING:
+    from ipc.peer import Peer
+
+MessageHandler = Callable[[Payload], None]
+RequestHandler = Callable[[Payload], Payload]
+
+
+class Hub:
+    """Shared by all threads of a server."""
+
+    def __init__(self, log: MessageLog, limits: Limits) -> None:
+        self.log = log
+        self.limits = limits
+        self.message_handlers: Handlers[MessageHandler] = Handlers()
+        self.request_handlers: dict[str, RequestHandler] = {}
+        self.clients = ClientRecords(limits.max_known_clients)
+        self.authkey = b""
+        self._lock = threading.Lock()
+        self._peers: dict[str, Peer] = {}
+        self._departed: Counter[str] = Counter()
+
+    def open(self, authkey: bytes, logger: Any, traffic: TrafficLog) -> None:
+        """Set what is known only once the server starts."""
+        self.authkey = authkey
+        self.logger = logger
+        self.traffic = traffic
+        self.rejections = Rejections(logger)
+
+    @property
+    def peers(self) -> list["Peer"]:
+        """Return who is there now."""
+        return list(self._peers.values())
+
+    def join(self, peer: "Peer") -> bool:
+        """Let `peer` follow the log; an older connection of the same client ends. False when there is no room."""
+        with self._lock:
+            if len(self._peers) >= self.limits.max_peers:
+                return False
+            older = [other for other in self._peers.values() if other.client == peer.client]
+            self._peers[peer.id] = peer
+        for other in older:
+            other.end("replaced by a newer connection of the same client")
+        return True
+
+    def leave(self, peer: "Peer") -> None:
+        """Forget `peer`, but not what it did."""
+        with self._lock:
+            if self._peers.pop(peer.id, None) is not None:
+                self._departed.update(peer.totals())
+
+    def totals(self) -> dict[str, int]:
+        """Return the sums over everybody who is or was here."""
+        with self._lock:
+            totals = Counter(self._departed)
+            for peer in self._peers.values():
+                totals.update(peer.totals())
+        return dict(totals)
+
+    def answer(self, number: int, payload: Payload) -> bytes:
+        """Call the handler of a request; return the encoded reply, which is an error if the handler raised."""
+        kind = payload.get("type")
+        handler = self.request_handlers.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            return _error_reply(number, "unknown_request", f"no handler for requests of type {kind!r}")
+        try:
+            encoded = check_size(encode_payload(handler(payload)), self.limits.max_frame_bytes)
+        except RequestError as error:
+            return _error_reply(number, error.code, error.message)
+        except Exception as error:  # the application's code may raise anything
+            self.logger.error("request_failed", type=kind, id=number, exc_info=True)
+            return _error_reply(number, "handler_failed", f"{type(error).__name__}: {error}")
+        return b'{"op":"reply","id":%d,"payload":%b}' % (number, encoded)
+
+
+def _error_reply(number: int, code: str, message: str) -> bytes:
+    safe = message[:1000].encode(errors="replace").decode()
+    return encode(Reply(number, error=ReplyError(code, safe)))

@@ -1,0 +1,19 @@
+"""Where this package's log lines go: to structlog as the program has set it up, or, if it has not, warnings to stderr.
+
+A library that prints every message to the stdout of a plain script would be in the way of that script.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def get_logger() -> Any:
+    """Return a structlog logger. Call it when work starts, not at import: the program may configure structlog first."""
+    if structlog.is_configured():
+        return structlog.get_logger("ipc")
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr), wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+    )

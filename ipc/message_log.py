@@ -1,0 +1,88 @@
+"""The message log: what the server has said, numbered, and for how long it can say it again. Pure.
+
+A connected client is a cursor into this log. `MemoryLog` lives and dies with its process; another log behind the same
+protocol may live in a database.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+from uuid import uuid4
+
+from ipc.limits import Limits
+from ipc.protocol import Payload, Resume, check_size, encode_message, encode_payload
+from ipc.sequence import Sequence
+
+
+class MessageLog(Protocol):
+    """What a `SocketServer` needs of a log. `append` is called by one thread at a time, `read` by any number."""
+
+    @property
+    def epoch(self) -> str:
+        """Names this log's numbering: seqs of two epochs have nothing to do with each other."""
+
+    @property
+    def oldest(self) -> int:
+        """The oldest seq that can be replayed; `newest + 1` when there is none."""
+
+    @property
+    def newest(self) -> int:
+        """The newest seq; 0 before the first append."""
+
+    def append(self, payload: Payload) -> int:
+        """Encode and keep a message; return its seq. Raises PayloadError, and then keeps nothing."""
+
+    def read(self, after_seq: int, max_bytes: int) -> tuple[bytes, int]:
+        """Return encoded messages after `after_seq`, joined by newlines, and the seq of the last one.
+
+        At least one message if there is one; `(b"", after_seq)` if there is none. Raises Lapped.
+        """
+
+
+def starting_point(log: MessageLog, resume: Resume | None) -> tuple[int, bool]:
+    """Return the cursor of a client that has just come, and whether it goes on where it was.
+
+    One that was here before, in another epoch, is given all there is of this one: it has seen none of it. A newcomer
+    gets what is said from now on, and asks the application for the state so far.
+    """
+    if resume is None:
+        return log.newest, False
+    if resume.epoch == log.epoch and resume.seq <= log.newest:
+        return resume.seq, True
+    return 0, False
+
+
+class MemoryLog:
+    """A message log in memory, bounded by count and bytes: the oldest messages make room for new ones."""
+
+    def __init__(
+        self, limits: Limits | None = None, *, clock: Callable[[], float] = time.time, epoch: str | None = None
+    ) -> None:
+        self.epoch = epoch or uuid4().hex
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._entries = Sequence()
+
+    @property
+    def oldest(self) -> int:
+        return self._entries.oldest
+
+    @property
+    def newest(self) -> int:
+        return self._entries.newest
+
+    @property
+    def total_bytes(self) -> int:
+        return self._entries.total_bytes
+
+    def append(self, payload: Payload) -> int:
+        encoded_payload = check_size(encode_payload(payload), self._limits.max_frame_bytes)
+        entries = self._entries
+        seq = entries.push(encode_message(entries.newest + 1, self._clock(), encoded_payload))
+        limits = self._limits
+        while len(entries) > limits.log_messages or (entries.total_bytes > limits.log_bytes and len(entries) > 1):
+            entries.drop_oldest()
+        return seq
+
+    def read(self, after_seq: int, max_bytes: int) -> tuple[bytes, int]:
+        return self._entries.read(after_seq, max_bytes)

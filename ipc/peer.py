@@ -1,0 +1,302 @@
+"""One client as the server sees it, from the accepted socket to its end. Runs on a thread of its own."""
+
+import collections
+import socket
+import time
+from collections.abc import Callable
+from typing import assert_never
+
+import msgspec
+
+from ipc.ack import AckPacer
+from ipc.clients import ClientRecord
+from ipc.connection import Connection
+from ipc.errors import ProtocolError
+from ipc.framing import frame
+from ipc.handshake import DeadlineStream, authenticate_client, check_same_user, peer_process
+from ipc.hub import Hub
+from ipc.message_log import starting_point
+from ipc.protocol import (
+    INCOMPATIBLE,
+    PROTOCOL_VERSION,
+    Bye,
+    ClientMessage,
+    FromClient,
+    Gap,
+    Hello,
+    IdAck,
+    ObjectDecoder,
+    Ping,
+    Pong,
+    Request,
+    SeqAck,
+    Welcome,
+    encode,
+)
+
+_LATENCY_SAMPLES = 512
+
+
+class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a connected client. `lag` is how many messages it has not been sent yet."""
+
+    id: str
+    name: str
+    client: str
+    pid: int
+    cursor: int
+    acked_seq: int
+    lag: int
+    sent: int
+    sent_bytes: int
+    received: int
+    received_bytes: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class Peer:
+    """A client's connection. `run` is its thread; the rest may be called from any, once it has joined the hub."""
+
+    def __init__(self, hub: Hub, sock: socket.socket, number: int) -> None:
+        self.id = f"peer-{number}"
+        self.client = ""
+        self.acked_seq = 0
+        self.duplicates = 0
+        self._hello: Hello
+        self._connection: Connection
+        self._record: ClientRecord
+        self._hub = hub
+        self._socket = sock
+        self._number = number
+        self._pid = 0
+        self._decoder: ObjectDecoder[FromClient] = ObjectDecoder(FromClient)
+        self._end_reason = ""
+        self._probe: tuple[int, float] | None = None
+        self._latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
+
+    # -- from any thread -------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send what the log holds past this client's cursor."""
+        self._connection.flush()
+
+    def send_control(self, encoded: bytes) -> bool:
+        """Send one object outside the log; False if too many wait already."""
+        return self._connection.send_control(encoded)
+
+    def end(self, reason: str) -> None:
+        """Say bye and end the connection; the thread cleans up."""
+        self._end_reason = self._end_reason or reason
+        self._connection.send_control(encode(Bye(reason)))
+        self._connection.shutdown()
+
+    def wait_until_sent(self, timeout_s: float) -> None:
+        self._connection.wait_until_sent(timeout_s)
+
+    def info(self) -> PeerInfo:
+        connection, hello = self._connection, self._hello
+        counters = connection.counters
+        latencies_s = sorted(self._latencies_s)
+        return PeerInfo(
+            id=self.id,
+            name=hello.name,
+            client=self.client,
+            pid=self._pid,
+            cursor=connection.cursor,
+            acked_seq=self.acked_seq,
+            lag=max(0, self._hub.log.newest - connection.cursor),
+            sent=counters.sent_messages,
+            sent_bytes=counters.sent_bytes,
+            received=counters.received_messages,
+            received_bytes=counters.received_bytes,
+            p50_ms=_percentile_ms(latencies_s, 50),
+            p99_ms=_percentile_ms(latencies_s, 99),
+        )
+
+    def totals(self) -> dict[str, int]:
+        """Return this peer's share of the server's totals."""
+        counters = self._connection.counters
+        return {
+            "sent": counters.sent_messages,
+            "sent_bytes": counters.sent_bytes,
+            "received": counters.received_messages,
+            "received_bytes": counters.received_bytes,
+            "duplicates": self.duplicates,
+            "unknown_ops": self._decoder.unknown_ops,
+        }
+
+    # -- on its own thread -----------------------------------------------------------------------------------------
+
+    def run(self, on_greeted: Callable[[], None]) -> None:
+        """Serve this client until it leaves. `on_greeted` is called once it is no longer a stranger, or gone."""
+        try:
+            rest = self._greet()
+        except ProtocolError as error:
+            self._hub.rejections.note(error.kind, error.reason)
+            _say_bye(self._socket, error.reason)
+            self._socket.close()
+            return
+        finally:
+            on_greeted()
+        self._serve(rest)
+
+    def _greet(self) -> list[FromClient]:
+        """Authenticate and read `hello`; return what came in the same frame after it."""
+        deadline = time.monotonic() + self._hub.limits.handshake_s
+        try:
+            self._pid, uid = peer_process(self._socket)
+            check_same_user(uid)
+            stream = DeadlineStream(self._socket, deadline)
+            authenticate_client(stream, self._hub.authkey)
+            objects = self._decoder.decode(stream.recv_bytes(self._hub.limits.max_frame_bytes))
+        except TimeoutError as error:
+            raise ProtocolError("hello_timeout", f"no hello within {self._hub.limits.handshake_s} s") from error
+        except (OSError, EOFError) as error:
+            raise ProtocolError("closed_early", f"gone before hello: {error}") from error
+        first = objects[0] if objects else None
+        if not isinstance(first, Hello):
+            raise ProtocolError("no_hello", "the first object must be a hello")
+        if first.protocol != PROTOCOL_VERSION:
+            raise ProtocolError("incompatible", f"{INCOMPATIBLE} {first.protocol}, this is {PROTOCOL_VERSION}")
+        self._hello = first
+        self.client = first.client
+        self.id = f"{first.name or 'client'}-{self._number}"
+        return objects[1:]
+
+    def _serve(self, first_objects: list[FromClient]) -> None:
+        hub = self._hub
+        cursor, is_resumed = starting_point(hub.log, self._hello.resume)
+        self._record = hub.clients.get(self.client)
+        self._connection = connection = Connection(
+            self._socket, hub.log, cursor, hub.limits, self._note_sent, self._announce_gap
+        )
+        try:
+            connection.send_control(self._welcome(is_resumed))
+            if hub.join(self):
+                hub.logger.info("peer_joined", peer=self.id, peer_pid=self._pid, resumed=is_resumed, cursor=cursor)
+                connection.flush()  # what was said between the choice of the cursor and now
+                reason = self._follow(first_objects)
+            else:
+                reason = f"this server has its {hub.limits.max_peers} clients"
+                self.end(reason)
+        except ProtocolError as error:
+            hub.rejections.note(error.kind, error.reason)
+            self.end(error.reason)
+            reason = error.reason
+        finally:
+            hub.leave(self)
+            connection.close()
+        hub.logger.info("peer_left", peer=self.id, reason=self._end_reason or reason)
+
+    def _welcome(self, is_resumed: bool) -> bytes:
+        log, limits = self._hub.log, self._hub.limits
+        with self._record.lock:  # an older connection of this client may be in the middle of a message
+            last_id = self._record.last_id
+        self._pacer = AckPacer(last_id)
+        return encode(
+            Welcome(
+                protocol=PROTOCOL_VERSION,
+                epoch=log.epoch,
+                seq=log.newest,
+                oldest=log.oldest,
+                resumed=is_resumed,
+                heartbeat_s=limits.heartbeat_s,
+                max_frame_bytes=limits.max_frame_bytes,
+                last_id=last_id,
+            )
+        )
+
+    def _follow(self, first_objects: list[FromClient]) -> str:
+        """Handle what the client sends until its end; return the reason of that."""
+        connection = self._connection
+        reason = self._handle_all(first_objects)
+        while reason is None:
+            bodies = connection.receive(self._pacer.wait_s(time.monotonic()))
+            if bodies is None:
+                return "connection closed"
+            if bodies:
+                for objects in self._decoder.decode_frames(bodies):
+                    reason = reason or self._handle_all(objects, sum(map(len, bodies)))
+            elif connection.silent_beats:
+                connection.send_control(encode(Ping(connection.silent_beats)))
+            if (handled := self._pacer.take(time.monotonic())) is not None:
+                connection.send_control(encode(IdAck(handled)))
+        return reason
+
+    def _handle_all(self, objects: list[FromClient], size_bytes: int = 0) -> str | None:
+        """Handle the objects of one read in order; return the reason if one of them is a bye."""
+        messages = [each for each in objects if isinstance(each, ClientMessage | Request)]
+        self._hub.traffic.received(self.id, messages, size_bytes)
+        for each in objects:
+            match each:
+                case ClientMessage() | Request():
+                    self._handle_once(each)
+                case SeqAck(seq=seq):
+                    self._note_ack(seq)
+                case Ping(n=n):
+                    self._reply(encode(Pong(n)))
+                case Pong():
+                    pass  # its arrival has ended the silence
+                case Bye(reason=reason):
+                    return reason
+                case Hello():
+                    raise ProtocolError("duplicate_hello", "only the first object may be a hello")
+                case _:
+                    assert_never(each)
+        return None
+
+    def _handle_once(self, received: ClientMessage | Request) -> None:
+        """Hand a message or a request to the application, unless it has had it on this or an earlier connection."""
+        record = self._record
+        with record.lock:
+            if received.id <= record.last_id:
+                self.duplicates += 1
+            else:
+                record.last_id = received.id
+                self._connection.counters.received_messages += 1
+                if isinstance(received, ClientMessage):
+                    self._hub.message_handlers.call(self._hub.logger, received.payload)
+                else:
+                    reply = self._hub.answer(received.id, received.payload)
+                    self._hub.traffic.sent(self.id, reply, 1)
+                    self._reply(reply)
+        self._pacer.note(max(record.last_id, received.id))
+
+    def _reply(self, encoded: bytes) -> None:
+        """Queue what the client has asked for. One that asks and does not read is cut, not kept in memory."""
+        if not self.send_control(encoded):
+            raise ProtocolError("control_overflow", "too many replies wait to be read")
+
+    def _note_sent(self, encoded: bytes, count: int) -> None:
+        connection = self._connection
+        cursor = connection.cursor
+        if self._probe is None:
+            self._probe = (cursor, time.monotonic())
+        self._hub.traffic.sent(self.id, encoded, count, self._hub.log.newest - cursor)
+
+    def _note_ack(self, seq: int) -> None:
+        self.acked_seq = max(self.acked_seq, seq)
+        probe = self._probe
+        if probe is not None and seq >= probe[0]:
+            latency_s = time.monotonic() - probe[1]
+            self._latencies_s.append(latency_s)
+            self._hub.traffic.latency(latency_s)
+            self._probe = None
+
+    def _announce_gap(self, first: int, last: int) -> bytes:
+        self._hub.logger.warning("gap_sent", peer=self.id, first=first, last=last)
+        return encode(Gap(first, last))
+
+
+def _percentile_ms(ordered_s: list[float], percent: int) -> float | None:
+    return round(1000 * ordered_s[len(ordered_s) * percent // 100], 3) if ordered_s else None
+
+
+def _say_bye(sock: socket.socket, reason: str) -> None:
+    """Tell a stranger why it is turned away, if its socket takes that at once."""
+    try:
+        sock.setblocking(False)
+        sock.send(frame(encode(Bye(reason))))
+    except OSError:
+        pass  # it is gone, or does not read

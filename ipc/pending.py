@@ -1,0 +1,60 @@
+"""Requests that wait for their reply. Each ends exactly once: by reply, by an error, or by its caller's patience."""
+
+import threading
+from collections.abc import Callable
+
+from ipc.errors import RequestError
+from ipc.protocol import Payload, Reply
+
+OnReply = Callable[[Payload | RequestError], None]
+
+
+class PendingRequests:
+    """Callbacks by request id. They are called without the lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callbacks: dict[int, OnReply] = {}
+
+    def add(self, number: int, on_reply: OnReply) -> None:
+        with self._lock:
+            self._callbacks[number] = on_reply
+
+    def discard(self, number: int) -> bool:
+        """Forget a request; False if it has ended already."""
+        with self._lock:
+            return self._callbacks.pop(number, None) is not None
+
+    def resolve(self, reply: Reply) -> None:
+        """End the request that `reply` belongs to; one that nobody waits for any more is ignored."""
+        with self._lock:
+            callback = self._callbacks.pop(reply.id, None)
+        if callback is not None:
+            error = reply.error
+            callback(RequestError(error.code, error.message) if error is not None else reply.payload or {})
+
+    def fail_through(self, last_id: float, error: RequestError) -> None:
+        """End all requests up to `last_id` with `error`."""
+        with self._lock:
+            numbers = [number for number in self._callbacks if number <= last_id]
+            callbacks = [self._callbacks.pop(number) for number in numbers]
+        for callback in callbacks:
+            callback(error)
+
+
+class Waiter:
+    """An `OnReply` that lets one thread wait for the outcome."""
+
+    def __init__(self) -> None:
+        self._outcome: Payload | RequestError | None = None
+        self._arrived = threading.Lock()
+        self._arrived.acquire()
+
+    def __call__(self, outcome: Payload | RequestError) -> None:
+        self._outcome = outcome
+        self._arrived.release()
+
+    def wait(self, timeout_s: float) -> Payload | RequestError | None:
+        """Return the outcome, or None after `timeout_s`."""
+        self._arrived.acquire(timeout=max(0.0, timeout_s))
+        return self._outcome

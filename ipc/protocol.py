@@ -1,0 +1,254 @@
+"""Wire protocol, version 1: every object that may cross the socket, and its text form. Pure.
+
+A frame's body is one or more of these as JSON, separated by newlines; each says what it is in "op". Who may send what
+is in the two unions at the bottom. docs/protocol.md tells a stranger the same.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from ipc.errors import PayloadError, ProtocolError
+
+PROTOCOL_VERSION = 1
+INCOMPATIBLE = "incompatible protocol"
+"""How the reason of a bye begins that turns a client away for its version."""
+
+ENVELOPE_BYTES = 128
+"""Room kept in a frame for what surrounds a payload."""
+
+MAX_DEPTH = 200
+"""Levels of nesting in a payload: far below where any decoder, with any stack under it, gives up."""
+
+Payload = dict[str, Any]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # every JSON reader holds integers up to here exactly
+Id = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+class Resume(Struct, frozen=True):
+    """Where a client that was here before wants to go on: after `seq` of `epoch`."""
+
+    epoch: str
+    seq: Count
+
+
+class Hello(Struct, frozen=True, tag_field="op", tag="hello"):
+    protocol: int
+    client: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: Annotated[str, Meta(max_length=64)] = ""
+    resume: Resume | None = None
+
+
+class ClientMessage(Struct, frozen=True, tag_field="op", tag="message"):
+    id: Id
+    payload: Payload
+
+
+class Request(Struct, frozen=True, tag_field="op", tag="request"):
+    id: Id
+    payload: Payload
+
+
+class SeqAck(Struct, frozen=True, tag_field="op", tag="ack"):
+    seq: Count
+
+
+class Welcome(Struct, frozen=True, tag_field="op", tag="welcome", kw_only=True):
+    protocol: int
+    epoch: str
+    seq: Count
+    oldest: Count
+    resumed: bool
+    heartbeat_s: float
+    max_frame_bytes: int
+    last_id: Count
+
+
+class Message(Struct, frozen=True, tag_field="op", tag="message"):
+    """A message of the server. `seq` 0: sent to a single client, outside the log. `ts` is in unix seconds."""
+
+    seq: Count
+    ts: float
+    payload: Payload
+
+
+class Gap(Struct, frozen=True, tag_field="op", tag="gap"):
+    """The seqs `first`..`last` ("from" and "to" on the wire) can no longer be replayed."""
+
+    first: Count = field(name="from")
+    last: Count = field(name="to")
+
+
+class ReplyError(Struct, frozen=True):
+    code: str
+    message: str
+
+
+class Reply(Struct, frozen=True, tag_field="op", tag="reply", omit_defaults=True):
+    id: Id
+    payload: Payload | None = None
+    error: ReplyError | None = None
+
+
+class IdAck(Struct, frozen=True, tag_field="op", tag="ack"):
+    id: Count
+
+
+class Ping(Struct, frozen=True, tag_field="op", tag="ping"):
+    n: int
+
+
+class Pong(Struct, frozen=True, tag_field="op", tag="pong"):
+    n: int
+
+
+class Bye(Struct, frozen=True, tag_field="op", tag="bye"):
+    reason: str
+
+
+FromClient = Hello | ClientMessage | Request | SeqAck | Ping | Pong | Bye
+FromServer = Welcome | Message | Gap | Reply | IdAck | Ping | Pong | Bye
+
+_encoder = msgspec.json.Encoder()
+_payload_decoder = msgspec.json.Decoder(dict[str, Any])
+_anything_decoder = msgspec.json.Decoder()
+
+encode = _encoder.encode
+"""Encode a control object."""
+
+
+def as_payload(message: Payload | str) -> Payload:
+    """Return `message` as a payload: text is wrapped into `{"type": "message", "message": text}`."""
+    return {"type": "message", "message": message} if isinstance(message, str) else message
+
+
+def check_size(encoded_payload: bytes, max_frame_bytes: int) -> bytes:
+    """Return `encoded_payload` if it fits into one frame with its envelope. Raises PayloadError."""
+    size = len(encoded_payload) + ENVELOPE_BYTES
+    if size > max_frame_bytes:
+        raise PayloadError(f"payload: {size} bytes with its envelope, at most {max_frame_bytes} fit into a frame")
+    return encoded_payload
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """Return `payload` as JSON, after making sure that the other side will read exactly what is here.
+
+    Raises PayloadError that names the key path of what JSON cannot carry: NaN and infinities, keys that are not
+    strings, lone surrogates, sets, bytes, dates, nesting without end.
+    """
+    if not isinstance(payload, dict):
+        raise PayloadError(f"a payload is a dict (or a str), not {type(payload).__name__}")
+    try:
+        encoded = _encoder.encode(payload)
+        is_sound = _payload_decoder.decode(encoded) == payload and _is_shallow(encoded)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise PayloadError(_culprit(payload) or f"payload: {error}") from error
+    if not is_sound and (culprit := _culprit(payload)):
+        raise PayloadError(culprit)
+    return encoded
+
+
+def _is_shallow(encoded: bytes) -> bool:
+    """Tell cheaply that a payload cannot be too deep: it has fewer brackets than the levels that are allowed."""
+    return encoded.count(b"{") + encoded.count(b"[") <= MAX_DEPTH
+
+
+def _culprit(value: object, path: str = "payload", depth: int = 0) -> str | None:
+    """Return what is wrong in `value` and where, or None. Called only when something probably is."""
+    if depth > MAX_DEPTH:
+        return f"{path[:60]}...: nested deeper than {MAX_DEPTH} levels; send a flatter payload"
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                return f"{path}: the key {key!r} is {type(key).__name__}; use a str"
+            if found := _culprit(key, f"{path} (key)", depth + 1) or _culprit(inner, f"{path}.{key}", depth + 1):
+                return found
+        return None
+    if isinstance(value, list | tuple):
+        items = enumerate(value)
+        return next(filter(None, (_culprit(item, f"{path}[{index}]", depth + 1) for index, item in items)), None)
+    return _scalar_culprit(value, path)
+
+
+def _scalar_culprit(value: object, path: str) -> str | None:
+    if isinstance(value, float):
+        is_finite = value - value == 0.0
+        return None if is_finite else f"{path}: {value} has no form in JSON; send null or a string"
+    if isinstance(value, str):
+        has_surrogate = any("\ud800" <= character <= "\udfff" for character in value)
+        return f"{path}: a lone surrogate is not valid text; replace it" if has_surrogate else None
+    if value is None or isinstance(value, int):
+        return None
+    return f"{path}: {type(value).__name__} has no form in JSON; convert it first"
+
+
+def encode_message(seq: int, ts: float, encoded_payload: bytes) -> bytes:
+    """Return the `message` object of the server; `ts` is in unix seconds."""
+    return b'{"op":"message","seq":%d,"ts":%.6f,"payload":%b}' % (seq, ts, encoded_payload)
+
+
+def encode_client_message(op: str, number: int, encoded_payload: bytes) -> bytes:
+    """Return a `message` or `request` object of a client."""
+    return b'{"op":"%b","id":%d,"payload":%b}' % (op.encode(), number, encoded_payload)
+
+
+T = TypeVar("T")
+
+
+class ObjectDecoder(Generic[T]):
+    """Decodes the bodies of frames into the objects that one side may send. Counts the ops it did not know."""
+
+    def __init__(self, side: Any) -> None:
+        self.unknown_ops = 0
+        self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(side)
+        self._side = side
+        self._known_ops = {kind.__struct_config__.tag for kind in side.__args__}
+
+    def decode(self, body: memoryview | bytes) -> list[T]:
+        """Return the objects of one frame. Raises ProtocolError, and then nothing of the frame counts."""
+        try:
+            try:
+                return self._decoder.decode_lines(body)
+            except msgspec.ValidationError:
+                return self._decode_leniently(body)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise _blame_peer(error) from error
+
+    def decode_frames(self, bodies: list[memoryview]) -> Iterator[list[T]]:
+        """Yield the objects of frames that came together; one decoder call serves many small frames.
+
+        Raises ProtocolError at a bad frame, after what the frames before it hold.
+        """
+        try:
+            objects = self.decode(bodies[0] if len(bodies) == 1 else b"\n".join(bodies))
+        except ProtocolError:
+            if len(bodies) == 1:
+                raise
+            yield from map(self.decode, bodies)
+        else:
+            yield objects
+
+    def _decode_leniently(self, body: memoryview | bytes) -> list[T]:
+        """Decode a frame with an op we do not know, which is passed over, or with a real fault, which is named."""
+        raws = _anything_decoder.decode_lines(body)
+        objects = [msgspec.convert(raw, self._side) for raw in raws if not self._is_unknown_op(raw)]
+        self.unknown_ops += len(raws) - len(objects)
+        return objects
+
+    def _is_unknown_op(self, raw: Any) -> bool:
+        op = raw.get("op") if isinstance(raw, dict) else None
+        return isinstance(op, str) and op not in self._known_ops
+
+
+def _blame_peer(error: Exception) -> ProtocolError:
+    match error:
+        case UnicodeDecodeError():
+            return ProtocolError("bad_utf8", f"not UTF-8: {error}")
+        case msgspec.ValidationError():
+            return ProtocolError("bad_field", f"not an object of protocol {PROTOCOL_VERSION}: {error}")
+        case RecursionError():
+            return ProtocolError("bad_json", "nested too deeply")
+        case _:
+            return ProtocolError("bad_json", f"not JSON: {error}")

@@ -1,0 +1,217 @@
+"""The server's end of the channel: every client follows one message log, each at its own pace.
+
+Threads: "ipc-accept" accepts; each connection has one that reads ("ipc-peer-N"), on which its messages are handled in
+order, and perhaps a writer (see ipc.connection). `broadcast` appends and sends in the caller's thread.
+"""
+
+import atexit
+import socket
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Listener
+from typing import Any, TypeVar
+
+from ipc.acceptor import Acceptor
+from ipc.authkey import resolve_key
+from ipc.endpoint import DEFAULT_SOCKET_PATH, Endpoint, check_path, listening_socket
+from ipc.errors import IpcError
+from ipc.hub import Hub, MessageHandler, RequestHandler
+from ipc.limits import Limits
+from ipc.logs import get_logger
+from ipc.message_log import MemoryLog, MessageLog
+from ipc.peer import Peer, PeerInfo
+from ipc.protocol import Payload, as_payload, check_size, encode_message, encode_payload
+from ipc.traffic import TrafficLog
+
+_DRAIN_S = 0.4
+_JOIN_S = 0.5
+
+H = TypeVar("H", bound=RequestHandler)
+
+
+class SocketServer:
+    """Broadcasts messages to every connected client, and handles what they send.
+
+    With a `listener` that somebody else has bound (a launcher), that one is used and its file left alone; otherwise the
+    server locks, binds and finally removes `address`. `log` keeps what was broadcast for clients that lag or come back;
+    by default it is in memory. Sizes and times are in `limits`. `authkey` is looked up as ipc.authkey says.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_SOCKET_PATH,
+        *,
+        listener: Listener | None = None,
+        authkey: bytes | None = None,
+        log: MessageLog | None = None,
+        limits: Limits | None = None,
+        name: str = "server",
+        log_payloads: bool = False,
+    ) -> None:
+        self.address = check_path(address)
+        self._listener = listener
+        self._authkey = authkey
+        self._limits = limits or Limits()
+        self._name = name
+        self._log_payloads = log_payloads
+        self._log: MessageLog = log if log is not None else MemoryLog(self._limits)
+        self._hub = Hub(self._log, self._limits)
+        self._append_lock = threading.Lock()
+        self._lifecycle_lock = threading.Lock()
+        self._endpoint: Endpoint | None = None
+        self._acceptor: Acceptor | None = None
+
+    def start(self) -> None:
+        """Begin to serve; a second call does nothing. Raises AddressError, AuthkeyError."""
+        with self._lifecycle_lock:
+            if self._acceptor is not None:
+                return
+            listener, authkey = self._open()
+            logger = get_logger().bind(channel=self._name)
+            self._hub.open(authkey, logger, TrafficLog(logger, self._name, log_payloads=self._log_payloads))
+            acceptor = Acceptor(listening_socket(listener), self._serve, logger, self._limits.max_unauthenticated)
+            acceptor.start()
+            self._acceptor = acceptor
+
+    def stop(self) -> None:
+        """Send what is left, say bye, and give everything back, within a second; a second call does nothing."""
+        with self._lifecycle_lock:
+            acceptor, self._acceptor = self._acceptor, None
+            if acceptor is None:
+                return
+            acceptor.stop_accepting()
+            drain_until = time.monotonic() + _DRAIN_S
+            for peer in self._hub.peers:
+                peer.wait_until_sent(max(0.0, drain_until - time.monotonic()))
+                peer.end("the server stops")
+            join_until = time.monotonic() + _JOIN_S
+            for thread in acceptor.threads():
+                if thread is not threading.current_thread():
+                    thread.join(max(0.0, join_until - time.monotonic()))
+            self._hub.traffic.stop()
+            if self._endpoint is not None:
+                self._endpoint.close()
+                self._endpoint = None
+
+    def broadcast(self, payload: Payload | str) -> int:
+        """Send `payload` to every client, now or when it is back; return how many are connected.
+
+        Text is sent as `{"type": "message", "message": text}`. Never waits for a client. Raises PayloadError.
+        """
+        with self._append_lock:
+            self._log.append(as_payload(payload))
+        return self.flush()
+
+    def flush(self) -> int:
+        """Send what the log holds past each client's cursor; return how many clients are connected.
+
+        For messages that came into the log by another way than `broadcast`.
+        """
+        peers = self._hub.peers
+        for peer in peers:
+            peer.flush()
+        return len(peers)
+
+    def send(self, peer_id: str, payload: Payload | str) -> bool:
+        """Send `payload` to one client only, outside the log, as seq 0: it is not replayed.
+
+        False if there is no such client or too much waits for it already. Raises PayloadError.
+        """
+        encoded = check_size(encode_payload(as_payload(payload)), self._limits.max_frame_bytes)
+        message = encode_message(0, time.time(), encoded)
+        for peer in self._hub.peers:
+            if peer.id == peer_id and peer.send_control(message):
+                self._hub.traffic.sent(peer_id, message, 1)
+                return True
+        return False
+
+    def add_message_handler(self, handler: MessageHandler) -> MessageHandler:
+        """Have `handler(payload)` called with each message of a client, on that client's thread."""
+        return self._hub.message_handlers.add(handler)
+
+    def on_request(self, kind: str) -> Callable[[H], H]:
+        """Return a decorator: `handler(payload) -> reply` answers the requests whose "type" is `kind`.
+
+        What the handler raises reaches the client as an error: code and message of a RequestError, else
+        "handler_failed".
+        """
+
+        def register(handler: H) -> H:
+            self._hub.request_handlers[kind] = handler
+            return handler
+
+        return register
+
+    @property
+    def peers(self) -> list[PeerInfo]:
+        """Return who is connected, and how far each has come."""
+        return [peer.info() for peer in self._hub.peers]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Return totals over all clients past and present, rejections by kind, and the state of the log."""
+        is_started = hasattr(self._hub, "rejections")
+        return {
+            "peers": len(self._hub.peers),
+            "rejected": self._hub.rejections.by_kind() if is_started else {},
+            "epoch": self._log.epoch,
+            "oldest": self._log.oldest,
+            "newest": self._log.newest,
+            **self._hub.totals(),
+        }
+
+    def _open(self) -> tuple[Listener, bytes]:
+        if self._listener is not None:
+            return self._listener, resolve_key(self.address, self._authkey, create=True)
+        self._endpoint = Endpoint(self.address, self._authkey)
+        return self._endpoint.listener, self._endpoint.authkey
+
+    def _serve(self, sock: socket.socket, number: int, on_greeted: Callable[[], None]) -> None:
+        Peer(self._hub, sock, number).run(on_greeted)
+
+
+# The one server of a plain script -------------------------------------------------------------------------------------
+
+_default: SocketServer | None = None
+_default_handlers: list[MessageHandler] = []
+
+
+def start_socket_server(address: str = DEFAULT_SOCKET_PATH) -> SocketServer:
+    """Start this process's server, unless it runs already, and return it. Raises AddressError, AuthkeyError."""
+    global _default
+    if _default is None:
+        server = SocketServer(address)
+        for handler in _default_handlers:
+            server.add_message_handler(handler)
+        server.start()
+        _default = server
+        atexit.register(stop_socket_server)
+    return _default
+
+
+def stop_socket_server() -> None:
+    """Stop this process's server, if it runs."""
+    global _default
+    server, _default = _default, None
+    if server is not None:
+        server.stop()
+        atexit.unregister(stop_socket_server)
+
+
+def broadcast_message(message: Payload | str) -> int:
+    """Send `message` to every client of this process's server; return how many are connected.
+
+    Raises IpcError if `start_socket_server()` has not been called, PayloadError if the message is not JSON.
+    """
+    if _default is None:
+        raise IpcError("there is no server to broadcast with: call start_socket_server() first")
+    return _default.broadcast(message)
+
+
+def add_message_handler(handler: MessageHandler) -> MessageHandler:
+    """Have `handler(payload)` called with each message of a client; before or after `start_socket_server()`."""
+    _default_handlers.append(handler)
+    if _default is not None:
+        _default.add_message_handler(handler)
+    return handler
