@@ -1,0 +1,57 @@
+# `make run` sets everything up and starts Axon; `make test` sets everything up and runs the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := run.py ipc launcher server_proc ui_proc tests
+
+.PHONY: run test check bench lock clean
+
+run: $(VENV)/.installed
+	@$(BIN)/python run.py
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Pins and hashes anew what requirements*.in ask for.
+lock: $(VENV)/.installed-dev
+	for name in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile $$name.in --universal --python-version 3.11 --upgrade --generate-hashes \
+	    --no-emit-index-url --no-header --quiet -o $$name.txt; \
+	done
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# As root, install Debian packages; otherwise say which command does. $(1): the packages, perhaps none.
+define need_packages
+	packages="$(1)"; \
+	if [ -n "$$packages" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$packages; \
+	  else \
+	    echo "Some system packages are missing. Install them with: sudo apt-get install -y $$packages" >&2; \
+	  fi; \
+	fi
+endef
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Axon needs Python 3.11 or later; $(PYTHON) is older. Try: make PYTHON=python3.12 run" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(call need_packages,python3-venv); }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@missing="$$($(BIN)/python -m ui_proc.qt_libraries --missing-packages)"; $(call need_packages,$$missing)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,281 @@
+"""waitress as we run it: what it survives, and how it ends. Real sockets, a tiny application."""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+
+import pytest
+from structlog.testing import capture_logs
+
+from server_proc import http_server
+from server_proc.http_server import HttpServer
+from tests.unit.server_proc.running_server import DEADLINE_S, ask
+
+POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+
+
+class Application:
+    """Answers "done", after waiting at the gate where the path asks for it; says when somebody waits there."""
+
+    def __init__(self):
+        self.gate = threading.Event()
+        self.waiting = threading.Semaphore(0)
+
+    def __call__(self, environ, start_response):
+        environ["wsgi.input"].read()
+        if environ["PATH_INFO"] == "/wait":
+            self.waiting.release()
+            self.gate.wait(DEADLINE_S)
+        if environ["PATH_INFO"] == "/crash":
+            raise ZeroDivisionError("internal detail")
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+
+class Serving:
+    """An HttpServer on its own thread."""
+
+    def __init__(self, app, listening):
+        self.server = HttpServer(app, listening)
+        self.thread = threading.Thread(target=self.server.run, name="http-under-test")
+        self.thread.start()
+
+    def stop(self):
+        self.server.stop()
+        return self.join()
+
+    def join(self):
+        started = time.monotonic()
+        self.thread.join(DEADLINE_S)
+        assert not self.thread.is_alive()
+        return time.monotonic() - started
+
+
+@pytest.fixture
+def listening():
+    """The launcher's socket: servers get a duplicate."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        yield listening
+
+
+@pytest.fixture
+def app():
+    return Application()
+
+
+@pytest.fixture
+def serving(app, listening):
+    serving = Serving(app, listening.dup())
+    yield serving
+    app.gate.set()
+    serving.stop()
+
+
+@pytest.fixture
+def connect(listening):
+    with contextlib.ExitStack() as stack:
+
+        def connect():
+            connection = http.client.HTTPConnection(*listening.getsockname(), timeout=DEADLINE_S)
+            stack.callback(connection.close)
+            return connection
+
+        yield connect
+
+
+@pytest.fixture
+def connect_raw(listening):
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(socket.create_connection(listening.getsockname(), timeout=DEADLINE_S))
+
+
+def read_answer(raw):
+    answer = http.client.HTTPResponse(raw)
+    answer.begin()
+    return answer, answer.read()
+
+
+def problem(raw, status):
+    answer, body = read_answer(raw)
+    assert answer.status == status
+    assert answer.getheader("Content-Type") == "application/problem+json"
+    assert json.loads(body)["status"] == status
+    return json.loads(body)
+
+
+def begin_waiting(connections, app, path="/wait"):
+    """Send a request on each connection and wait until the application is busy with as many as it has threads."""
+    for connection in connections:
+        connection.request("GET", path)
+    for _ in range(min(len(connections), http_server.THREADS)):
+        assert app.waiting.acquire(timeout=DEADLINE_S)
+
+
+# -- serving -------------------------------------------------------------------------------------------------------
+
+
+def test_requests_on_one_connection_are_answered_one_after_the_other(serving, connect):
+    connection = connect()
+    for expected in range(1, 4):
+        assert ask(connection, "GET", "/").body == b"done"
+        assert serving.server.answered >= expected - 1
+
+
+def test_answers_do_not_wait_for_acknowledgements(listening, serving):
+    assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+@pytest.mark.parametrize("start", [b"", b"POST /", POST % 100, POST % 100 + b"{"])
+def test_110_half_open_requests_do_not_silence_it(serving, connect, connect_raw, start):
+    for _ in range(110):
+        connect_raw().sendall(start)
+    started = time.monotonic()
+    assert ask(connect(), "GET", "/").status == 200
+    assert time.monotonic() - started < 1.0
+
+
+def test_a_client_that_leaves_in_the_middle_disturbs_nobody(serving, app, connect, connect_raw):
+    leaving = connect_raw()
+    leaving.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert app.waiting.acquire(timeout=DEADLINE_S)
+    leaving.close()
+    app.gate.set()
+    assert ask(connect(), "GET", "/").status == 200
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+        (POST % 300_000, 413),
+    ],
+)
+def test_what_never_reaches_the_application_is_a_problem_too(serving, connect_raw, request_bytes, status):
+    raw = connect_raw()
+    with capture_logs() as logs:
+        raw.sendall(request_bytes)
+        problem(raw, status)
+    assert [line["status"] for line in logs if line["event"] == "request_refused"] == [status]
+
+
+def test_an_application_that_raises_is_a_problem_without_internals(serving, connect_raw):
+    raw = connect_raw()
+    raw.sendall(b"GET /crash HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert "internal detail" not in str(problem(raw, 500))
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_client_that_sends_far_too_much_can_still_read_why(serving, connect_raw, framing):
+    raw = connect_raw()
+    size_bytes = 8 << 20
+    if framing == "length":
+        raw.sendall(POST % size_bytes + b"x" * size_bytes)
+    else:
+        chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        raw.sendall(head + chunk * (size_bytes // 0x10000) + b"0\r\n\r\n")
+    problem(raw, 413)
+
+
+def test_a_client_that_never_stops_sending_is_cut(serving, connect_raw, monkeypatch):
+    monkeypatch.setattr("server_proc.http_channel.DISCARD_S", 0.05)
+    raw = connect_raw()
+    raw.sendall(POST % (1 << 40))
+    chunk = b"x" * 65536
+
+    def send_until_cut():
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            raw.sendall(chunk)
+
+    with pytest.raises(OSError, match=r"reset|Broken pipe"):
+        send_until_cut()
+
+
+# -- the end -------------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_server_is_woken_and_ends_at_once(serving, connect, monkeypatch):
+    monkeypatch.setattr(http_server, "MAINTENANCE_S", 60.0)
+    connection = connect()
+    ask(connection, "GET", "/")
+    ask(connection, "GET", "/")  # by now the loop waits with the long timeout, and the connection is idle
+    assert serving.stop() < 0.2
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+        ask(connection, "GET", "/")
+
+
+def test_stopping_before_and_after_running_and_twice_is_harmless(app, listening):
+    server = HttpServer(app, listening.dup())
+    server.stop()
+    server.run()
+    server.stop()
+    server.stop()
+
+
+def test_after_the_end_no_descriptor_of_somebody_else_is_written_to(app, listening):
+    server = HttpServer(app, listening.dup())
+    server.stop()
+    server.run()
+    reader, writer = socket.socketpair()  # very likely gets the numbers of the trigger's pipe
+    with reader, writer:
+        server.stop()
+        reader.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            reader.recv(1)
+
+
+def test_what_is_being_handled_and_what_is_queued_is_answered_before_the_end(serving, app, connect):
+    connections = [connect() for _ in range(http_server.THREADS + 4)]
+    begin_waiting(connections, app)
+    serving.server.stop()
+    app.gate.set()
+    for connection in connections:
+        answer = connection.getresponse()
+        assert answer.read() == b"done"
+        assert answer.getheader("Connection") == "close"
+    assert serving.join() < 1.0
+
+
+def test_a_request_whose_rest_is_on_its_way_is_answered(serving, connect, connect_raw, monkeypatch):
+    monkeypatch.setattr(http_server, "GRACE_S", DEADLINE_S)
+    monkeypatch.setattr(http_server, "DRAIN_S", DEADLINE_S)
+    raw = connect_raw()
+    raw.sendall(POST % 4)
+    ask(connect(), "GET", "/")  # the loop has seen the beginning by now
+    serving.server.stop()
+    raw.sendall(b"body")
+    assert read_answer(raw)[1] == b"done"
+    assert serving.join() < 1.0
+
+
+def test_a_request_that_never_ends_holds_it_up_for_the_grace_only(serving, connect, connect_raw):
+    connect_raw().sendall(POST % 4)
+    ask(connect(), "GET", "/")
+    assert http_server.GRACE_S <= serving.stop() + 0.05 < http_server.GRACE_S + 0.5
+
+
+def test_a_request_that_is_stuck_holds_it_up_for_the_limit_only(serving, app, connect, monkeypatch):
+    monkeypatch.setattr(http_server, "DRAIN_S", 0.3)
+    begin_waiting([connect()], app)
+    assert serving.stop() < 1.5
+
+
+def test_connections_that_come_during_the_end_are_served_by_the_successor(app, listening, serving, connect):
+    begin_waiting([connect()], app)
+    serving.server.stop()
+    late = connect()
+    late.request("GET", "/")
+    app.gate.set()
+    serving.join()
+    successor = Serving(app, listening.dup())
+    assert late.getresponse().read() == b"done"
+    successor.stop()
