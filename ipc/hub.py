@@ -22,7 +22,7 @@ RequestHandler = Callable[[Payload], Payload]
 
 
 class Hub:
-    """Shared by all threads of a server."""
+    """Shared by all threads of a server. `peers` are those who are there now; it is replaced, never changed."""
 
     def __init__(self, log: MessageLog, limits: Limits) -> None:
         self.log = log
@@ -32,7 +32,7 @@ class Hub:
         self.clients = ClientRecords(limits.max_known_clients)
         self.authkey = b""
         self._lock = threading.Lock()
-        self._peers: dict[str, Peer] = {}
+        self.peers: tuple[Peer, ...] = ()
         self._departed: Counter[str] = Counter()
 
     def open(self, authkey: bytes, logger: Any, traffic: TrafficLog) -> None:
@@ -42,18 +42,13 @@ class Hub:
         self.traffic = traffic
         self.rejections = Rejections(logger)
 
-    @property
-    def peers(self) -> list["Peer"]:
-        """Return who is there now."""
-        return list(self._peers.values())
-
     def join(self, peer: "Peer") -> bool:
         """Let `peer` follow the log; an older connection of the same client ends. False when there is no room."""
         with self._lock:
-            if len(self._peers) >= self.limits.max_peers:
+            if len(self.peers) >= self.limits.max_peers:
                 return False
-            older = [other for other in self._peers.values() if other.client == peer.client]
-            self._peers[peer.id] = peer
+            older = [other for other in self.peers if other.client == peer.client]
+            self.peers = (*self.peers, peer)
         for other in older:
             other.end("replaced by a newer connection of the same client")
         return True
@@ -61,14 +56,15 @@ class Hub:
     def leave(self, peer: "Peer") -> None:
         """Forget `peer`, but not what it did."""
         with self._lock:
-            if self._peers.pop(peer.id, None) is not None:
+            if peer in self.peers:
+                self.peers = tuple(other for other in self.peers if other is not peer)
                 self._departed.update(peer.totals())
 
     def totals(self) -> dict[str, int]:
         """Return the sums over everybody who is or was here."""
         with self._lock:
             totals = Counter(self._departed)
-            for peer in self._peers.values():
+            for peer in self.peers:
                 totals.update(peer.totals())
         return dict(totals)
 

@@ -65,7 +65,7 @@ class _Inbox:
 
     def open(self) -> None:
         with self._has_room:
-            self._is_closed = False
+            self._is_closed = self._is_awake = False
 
     def close(self) -> None:
         """Let a waiting `put` go, and keep nothing."""
@@ -118,6 +118,13 @@ class SocketManager(QObject):
         self._client.add_gap_handler(lambda first, last: self._later(lambda: self.gap_received.emit((first, last))))
         self._client.add_state_handler(lambda state: self._later(lambda: self.state_changed.emit(state)))
         self._inbox_filled.connect(self._drain, Qt.ConnectionType.QueuedConnection)
+        client, inbox = self._client, self._inbox
+
+        def stop_with_qobject() -> None:
+            inbox.close()
+            client.stop()
+
+        self.destroyed.connect(stop_with_qobject)
 
     @property
     def state(self) -> ClientState:
