@@ -18,6 +18,10 @@ class AckPacer:
         """Everything up to `number` was handled."""
         self._handled = number
 
+    def settle(self, number: int) -> None:
+        """Everything up to `number` was handled, and the other side knows."""
+        self._handled = self._acked = number
+
     def wait_s(self, now: float) -> float | None:
         """Return how long the next ack may wait for more to come, or None when nothing waits to be acknowledged."""
         if self._handled == self._acked:

@@ -61,13 +61,15 @@ def load_key(path: str) -> bytes:
         if error.errno == errno.ELOOP:
             raise AuthkeyError(f"key file {path} is a symbolic link; remove it") from error
         raise AuthkeyError(f"key file {path} cannot be read: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise AuthkeyError(f"key file {path} is not a regular file of ours; remove it")
         if status.st_mode & 0o077:
             raise AuthkeyError(f"key file {path} can be read by others; chmod 600 it, or remove it for a new key")
-        text = file.read(2 * KEY_BYTES + 2)
+        text = os.read(descriptor, 2 * KEY_BYTES + 2)
+    finally:
+        os.close(descriptor)
     if not re.fullmatch(rb"[0-9a-fA-F]{64}\n?", text):
         raise AuthkeyError(f"key file {path} does not hold 64 hexadecimal characters; remove it for a new key")
     return bytes.fromhex(text.decode())

@@ -24,7 +24,7 @@ from ipc.limits import Limits
 from ipc.sequence import Lapped
 
 _ROUNDS_IN_CALLERS_THREAD = 16
-_CONTROL_BYTES = 16 << 20
+_FEW_CONTROL_FRAMES = 8
 _SEND_BUFFER_BYTES = 1 << 20
 
 
@@ -38,15 +38,20 @@ class Source(Protocol):
 
 
 class Counters:
-    """What went through one connection. Each figure is written by one thread at a time."""
+    """What went through one connection: messages, requests and replies; all bytes. One thread writes a figure."""
 
-    __slots__ = ("received_bytes", "received_messages", "sent_bytes", "sent_messages")
+    __slots__ = ("received", "received_bytes", "sent", "sent_bytes")
 
     def __init__(self) -> None:
-        self.sent_messages = 0
+        self.sent = 0
         self.sent_bytes = 0
-        self.received_messages = 0
+        self.received = 0
         self.received_bytes = 0
+
+    def add(self, other: "Counters") -> None:
+        """Add another connection's figures."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Connection:
@@ -74,9 +79,7 @@ class Connection:
         self._limits = limits
         self._on_sent = on_sent
         self._on_lapped = on_lapped
-        self._control: collections.deque[bytes] = collections.deque()
-        self._control_bytes = 0
-        self._control_lock = threading.Lock()
+        self._control: collections.deque[tuple[bytes, int]] = collections.deque()
         self._send_lock = threading.Lock()
         self._has_news = False
         self._is_blocked = False
@@ -94,13 +97,15 @@ class Connection:
 
     # -- sending, from any thread ----------------------------------------------------------------------------------
 
-    def send_control(self, encoded: bytes) -> bool:
-        """Queue a control object ahead of all messages and send it if possible; False when too many wait."""
-        with self._control_lock:
-            if len(self._control) >= self._limits.control_frames or self._control_bytes > _CONTROL_BYTES:
-                return False
-            self._control_bytes += len(encoded)
-            self._control.append(encoded)
+    def send_control(self, encoded: bytes, *, messages: int = 0) -> bool:
+        """Queue an object ahead of what the source has, and send it if possible; False when too many wait.
+
+        `messages` is how much it adds to the count of messages sent: 1 for a reply.
+        """
+        waiting = self._control
+        if len(waiting) >= _FEW_CONTROL_FRAMES and not self._has_room_for_control():
+            return False
+        waiting.append((encoded, messages))
         self.flush()
         return True
 
@@ -139,6 +144,7 @@ class Connection:
                 sent = 0
             except OSError:
                 return  # the reader sees the end of the connection too, and cleans up
+            self.counters.sent_bytes += sent
             if sent < len(pending):
                 self._unsent = memoryview(pending)[sent:]
                 self._leave_to_writer()
@@ -168,10 +174,12 @@ class Connection:
 
     def _send_patiently(self) -> None:
         assert self._send_lock.locked()
-        self._socket.sendall(self._unsent)
+        pending: memoryview | bytes = self._unsent
+        while pending or ((body := self._next_body()) and (pending := frame(body))):
+            self._socket.sendall(pending)
+            self.counters.sent_bytes += len(pending)
+            pending = b""
         self._unsent = b""
-        while body := self._next_body():
-            self._socket.sendall(frame(body))
 
     def _next_body(self) -> bytes:
         """Return the next frame's content: what control there is, else messages after the cursor, else nothing."""
@@ -187,20 +195,26 @@ class Connection:
         if body:
             count = cursor - self.cursor
             self.cursor = cursor
-            self.counters.sent_messages += count
-            self.counters.sent_bytes += len(body)
+            self.counters.sent += count
             self._on_sent(body, count)
         return body
 
     def _take_control(self) -> bytes:
-        with self._control_lock:
-            parts = [self._control.popleft()]
-            size = len(parts[0])
-            while self._control and size + len(self._control[0]) < self._limits.batch_bytes:
-                parts.append(self._control.popleft())
-                size += len(parts[-1]) + 1
-            self._control_bytes -= sum(map(len, parts))
+        encoded, messages = self._control.popleft()
+        self.counters.sent += messages
+        parts = [encoded]
+        size = len(encoded)
+        while self._control and size + len(self._control[0][0]) < self._limits.batch_bytes:
+            encoded, messages = self._control.popleft()
+            self.counters.sent += messages
+            parts.append(encoded)
+            size += len(encoded) + 1
         return b"\n".join(parts)
+
+    def _has_room_for_control(self) -> bool:
+        waiting = list(self._control)
+        size = sum(len(encoded) for encoded, _ in waiting)
+        return len(waiting) < self._limits.control_frames and size < self._limits.control_bytes
 
     # -- receiving, on the owner's thread ---------------------------------------------------------------------------
 

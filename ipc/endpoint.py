@@ -15,7 +15,7 @@ from multiprocessing import reduction
 from multiprocessing.connection import Listener, SocketListener  # type: ignore[attr-defined]
 from typing import Any, cast
 
-from ipc.authkey import check_key, key_path, load_or_create_key, remove_key
+from ipc.authkey import key_path, remove_key, resolve_key
 from ipc.errors import AddressError, AlreadyRunningError
 
 DEFAULT_SOCKET_PATH = "/tmp/axon-attendance.sock"  # noqa: S108 - the promised path; mode 0600, lock and authkey guard it
@@ -50,23 +50,17 @@ class InstanceLock:
 
     def acquire(self) -> None:
         """Take the lock or raise AlreadyRunningError; AddressError if the file cannot be made. Never waits."""
-        while True:
-            descriptor = self._open()
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                pid = _read_pid(descriptor)
-                os.close(descriptor)
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise AddressError(f"lock file {self.path} cannot be locked: {error.strerror}") from error
-                holder = f"pid {pid}" if pid else "another process"
-                raise AlreadyRunningError(f"already running: {holder} holds {self.path}", pid) from error
-            if _is_at(descriptor, self.path):
-                break
+        descriptor = self._open_and_lock()
+        while not _is_at(descriptor, self.path):
             os.close(descriptor)  # the last holder removed the file between our open and our lock
+            descriptor = self._open_and_lock()
         self.was_abandoned = _read_pid(descriptor) is not None  # its last holder had no time to remove it
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise AddressError(f"cannot write {self.path}: {error.strerror}") from error
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -78,11 +72,31 @@ class InstanceLock:
         os.close(self._descriptor)
         self._descriptor = -1
 
-    def _open(self) -> int:
+    def _open_and_lock(self) -> int:
         try:
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
+            )
         except OSError as error:
             raise AddressError(f"cannot create {self.path}: {error.strerror}") from error
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise AddressError(f"lock file {self.path} is not a regular file; remove it")
+            self._lock(descriptor)
+        except AddressError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise AddressError(f"lock file {self.path} cannot be locked: {error.strerror}") from error
+            pid = _read_pid(descriptor)
+            holder = f"pid {pid}" if pid else "another process"
+            raise AlreadyRunningError(f"already running: {holder} holds {self.path}", pid) from error
 
 
 def _read_pid(descriptor: int) -> int | None:
@@ -103,14 +117,18 @@ class Endpoint:
     def __init__(self, path: str, authkey: bytes | None = None) -> None:
         """Lock `path`, find or make its key, bind it. Raises AddressError (AlreadyRunningError) or AuthkeyError."""
         check_path(path)
-        self.path = path
+        self.path = path = os.path.abspath(path)  # the program may change its directory before it closes this
+        self.authkey = b""
+        self._is_key_ours = False
         self.lock = InstanceLock(f"{path}.lock")
         self.lock.acquire()
         try:
+            refuse_to_replace(path)
             self._is_key_ours = self.lock.was_abandoned or not os.path.lexists(key_path(path))
-            self.authkey = load_or_create_key(key_path(path)) if authkey is None else check_key(authkey)
+            self.authkey = resolve_key(path, authkey, create=True)
             self._bound = bind_listener(path, self.authkey)
         except BaseException:
+            self._remove_key()
             self.lock.release()
             raise
         self.listener = self._bound.listener
@@ -118,9 +136,12 @@ class Endpoint:
     def close(self) -> None:
         """Remove the socket file, the key file and the lock file, as far as they are ours."""
         self._bound.close()
+        self._remove_key()
+        self.lock.release()
+
+    def _remove_key(self) -> None:
         if self._is_key_ours:
             remove_key(key_path(self.path), self.authkey)
-        self.lock.release()
 
 
 class BoundListener:
@@ -129,16 +150,20 @@ class BoundListener:
     def __init__(self, listener: Listener, path: str) -> None:
         self.listener = listener
         self.path = path
-        self._identity = os.lstat(path)
+        self._identity: os.stat_result | None = os.lstat(path)
 
     def close(self) -> None:
-        """Stop listening, and remove the file if the one at `path` is still ours."""
+        """Stop listening, and remove the file if the one at `path` is still ours. A second call does nothing."""
         self.listener.close()
+        identity, self._identity = self._identity, None
+        if identity is None:
+            return
         try:
-            if os.path.samestat(self._identity, os.lstat(self.path)):
+            found = os.lstat(self.path)
+            if os.path.samestat(identity, found) and identity.st_ctime_ns == found.st_ctime_ns:
                 os.unlink(self.path)
         except FileNotFoundError:
-            pass
+            pass  # somebody has removed it
 
 
 def bind_listener(path: str, authkey: bytes) -> BoundListener:
@@ -147,8 +172,7 @@ def bind_listener(path: str, authkey: bytes) -> BoundListener:
     The socket is bound inside a directory that only we can enter, made private, and renamed onto `path`: whoever sees
     it can connect, and nobody else ever could. Raises AddressError.
     """
-    check_path(path)
-    _refuse_to_replace(path)
+    refuse_to_replace(path)
     try:
         directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -181,8 +205,8 @@ def _bind_in(directory: int, name: str, authkey: bytes) -> Listener:
     return listener
 
 
-def _refuse_to_replace(path: str) -> None:
-    """Raise AddressError if what is at `path` is not a dead socket."""
+def refuse_to_replace(path: str) -> None:
+    """Raise AddressError if what is at `path` is anything but a dead socket."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -195,10 +219,10 @@ def _refuse_to_replace(path: str) -> None:
         probe.setblocking(False)
         try:
             probe.connect(path)
-        except BlockingIOError:
-            pass  # a full backlog: somebody listens
-        except OSError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return
+        except OSError:
+            pass  # a full backlog, another type of socket, somebody else's: not known to be dead
     raise AddressError(f"a live server answers at {path}; stop it or choose another path")
 
 

@@ -5,6 +5,7 @@ import struct
 from ipc.errors import ProtocolError
 
 _HEADER = struct.Struct(">i")
+_unpack = _HEADER.unpack_from
 _INITIAL_BYTES = 64 << 10
 
 
@@ -22,7 +23,7 @@ class FrameDecoder:
 
     def __init__(self, max_frame_bytes: int) -> None:
         self._max_frame_bytes = max_frame_bytes
-        self._buffer = bytearray(_INITIAL_BYTES)
+        self._view = memoryview(bytearray(_INITIAL_BYTES))
         self._start = 0
         self._end = 0
         self._length: int | None = None  # of the frame that has begun, once its header is here
@@ -38,33 +39,36 @@ class FrameDecoder:
         Raises ProtocolError when the stream goes on with a length that no honest peer sends: the frames before it have
         been handed out by then.
         """
-        if self._length is not None and not 0 < self._length <= self._max_frame_bytes:
-            raise ProtocolError(
-                "frame_length", f"a frame of {self._length} bytes; 1..{self._max_frame_bytes} are allowed"
-            )
-        held = self._end - self._start
-        capacity = max(_INITIAL_BYTES, _HEADER.size + (self._length or 0))
-        if capacity != len(self._buffer):
-            resized = bytearray(capacity)
-            resized[:held] = memoryview(self._buffer)[self._start : self._end]
-            self._buffer, self._start, self._end = resized, 0, held
-        elif self._start:
-            self._buffer[:held] = self._buffer[self._start : self._end]
-            self._start, self._end = 0, held
-        return memoryview(self._buffer)[self._end :]
+        if self._start == self._end and len(self._view) == _INITIAL_BYTES:
+            self._start = self._end = 0
+            return self._view
+        self._make_room()
+        return self._view[self._end :]
+
+    def _make_room(self) -> None:
+        """Move what is held to the beginning of a buffer that the frame it belongs to fits into."""
+        length = self._length or 0
+        if self._length is not None and not 0 < length <= self._max_frame_bytes:
+            raise ProtocolError("frame_length", f"a frame of {length} bytes; 1..{self._max_frame_bytes} are allowed")
+        held = self._view[self._start : self._end]
+        capacity = max(_INITIAL_BYTES, _HEADER.size + length)
+        if capacity != len(self._view):
+            self._view = memoryview(bytearray(capacity))
+        self._view[: len(held)] = held
+        self._start, self._end = 0, len(held)
 
     def received(self, count: int) -> list[memoryview]:
         """Return the bodies that `count` more bytes complete, valid until the next `space()`."""
-        self._end += count
-        view = memoryview(self._buffer)
+        view, start, end = self._view, self._start, self._end + count
         bodies = []
         self._length = None
-        while self._end - self._start >= _HEADER.size:
-            (length,) = _HEADER.unpack_from(self._buffer, self._start)
-            body_start = self._start + _HEADER.size
-            if self._end - body_start < length or not 0 < length <= self._max_frame_bytes:
+        while end - start >= 4:
+            (length,) = _unpack(view, start)
+            body_start = start + 4
+            if end - body_start < length or not 0 < length <= self._max_frame_bytes:
                 self._length = length
                 break
-            self._start = body_start + length
-            bodies.append(view[body_start : self._start])
+            start = body_start + length
+            bodies.append(view[body_start:start])
+        self._start, self._end = start, end
         return bodies

@@ -27,6 +27,6 @@ class Handlers(Generic[F]):
         for function in self._functions:
             try:
                 function(*arguments)
-            except Exception:  # the application's code may raise anything
+            except (Exception, SystemExit):  # the application's code may raise anything
                 name = getattr(function, "__qualname__", repr(function))
                 logger.error("handler_failed", handler=name, exc_info=True)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ipc.clients import ClientRecords
 from ipc.errors import RequestError
+from ipc.flusher import Flusher
 from ipc.handlers import Handlers
 from ipc.limits import Limits
 from ipc.message_log import MessageLog
-from ipc.protocol import Payload, Reply, ReplyError, check_size, encode, encode_payload
+from ipc.protocol import ENVELOPE_BYTES, Payload, Reply, ReplyError, encode, encode_payload
 from ipc.rejections import Rejections
-from ipc.traffic import TrafficLog
+from ipc.traffic import Totals, TrafficLog
 
 if TYPE_CHECKING:
     from ipc.peer import Peer
@@ -41,6 +42,17 @@ class Hub:
         self.logger = logger
         self.traffic = traffic
         self.rejections = Rejections(logger)
+        self.flusher = Flusher(self.flush, "server")
+
+    def flush(self) -> None:
+        """Send what the log holds past each cursor. Never waits."""
+        for peer in self.peers:
+            peer.flush()
+
+    def traffic_totals(self) -> Totals:
+        """Return what the traffic log tells of."""
+        totals = self.totals()
+        return Totals(*(totals.get(name, 0) for name in Totals._fields))
 
     def join(self, peer: "Peer") -> bool:
         """Let `peer` follow the log; an older connection of the same client ends. False when there is no room."""
@@ -75,12 +87,16 @@ class Hub:
         if handler is None:
             return _error_reply(number, "unknown_request", f"no handler for requests of type {kind!r}")
         try:
-            encoded = check_size(encode_payload(handler(payload)), self.limits.max_frame_bytes)
+            encoded = encode_payload(handler(payload))
         except RequestError as error:
             return _error_reply(number, error.code, error.message)
-        except Exception as error:  # the application's code may raise anything
+        except (Exception, SystemExit) as error:  # the application's code may raise anything
             self.logger.error("request_failed", type=kind, id=number, exc_info=True)
             return _error_reply(number, "handler_failed", f"{type(error).__name__}: {error}")
+        size = len(encoded) + ENVELOPE_BYTES
+        if size > self.limits.max_frame_bytes:
+            reason = f"the reply has {size} bytes, a frame {self.limits.max_frame_bytes} at most"
+            return _error_reply(number, "reply_too_large", reason)
         return b'{"op":"reply","id":%d,"payload":%b}' % (number, encoded)
 
 

@@ -37,6 +37,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Clients whose last id a server remembers, so that a resent message is not handled twice."""
 
     control_frames: int = 1024
+    control_bytes: int = 16 << 20
     """Control objects (acks, replies, pongs) that wait for one peer; a peer that lets more pile up is cut."""
 
     log_messages: int = 1 << 17

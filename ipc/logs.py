@@ -9,11 +9,21 @@ from typing import Any
 
 import structlog
 
+# Tracebacks without the values of variables: those are messages, and messages are personal data.
+_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+]
+
 
 def get_logger() -> Any:
     """Return a structlog logger. Call it when work starts, not at import: the program may configure structlog first."""
     if structlog.is_configured():
         return structlog.get_logger("ipc")
     return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr), wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+        structlog.PrintLogger(sys.stderr),
+        processors=_PROCESSORS,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )

@@ -76,13 +76,17 @@ class MemoryLog:
         return self._entries.total_bytes
 
     def append(self, payload: Payload) -> int:
-        encoded_payload = check_size(encode_payload(payload), self._limits.max_frame_bytes)
-        entries = self._entries
-        seq = entries.push(encode_message(entries.newest + 1, self._clock(), encoded_payload))
-        limits = self._limits
+        entries, limits = self._entries, self._limits
+        encoded = check_size(encode_payload(payload), limits.max_frame_bytes)
+        seq = entries.push(encode_message(entries.newest + 1, self._clock(), encoded))
+        if seq - entries.oldest >= limits.log_messages or entries.total_bytes > limits.log_bytes:
+            self._make_room()
+        return seq
+
+    def _make_room(self) -> None:
+        entries, limits = self._entries, self._limits
         while len(entries) > limits.log_messages or (entries.total_bytes > limits.log_bytes and len(entries) > 1):
             entries.drop_oldest()
-        return seq
 
     def read(self, after_seq: int, max_bytes: int) -> tuple[bytes, int]:
         return self._entries.read(after_seq, max_bytes)

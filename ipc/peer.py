@@ -81,9 +81,12 @@ class Peer:
         """Send what the log holds past this client's cursor."""
         self._connection.flush()
 
-    def send_control(self, encoded: bytes) -> bool:
-        """Send one object outside the log; False if too many wait already."""
-        return self._connection.send_control(encoded)
+    def send_message(self, encoded: bytes) -> bool:
+        """Send one message or reply outside the log; False if too much waits already."""
+        is_accepted = self._connection.send_control(encoded, messages=1)
+        if is_accepted and not self._hub.traffic.is_folding:
+            self._hub.traffic.sent(self.id, encoded, 1)
+        return is_accepted
 
     def end(self, reason: str) -> None:
         """Say bye and end the connection; the thread cleans up."""
@@ -106,9 +109,9 @@ class Peer:
             cursor=connection.cursor,
             acked_seq=self.acked_seq,
             lag=max(0, self._hub.log.newest - connection.cursor),
-            sent=counters.sent_messages,
+            sent=counters.sent,
             sent_bytes=counters.sent_bytes,
-            received=counters.received_messages,
+            received=counters.received,
             received_bytes=counters.received_bytes,
             p50_ms=_percentile_ms(latencies_s, 50),
             p99_ms=_percentile_ms(latencies_s, 99),
@@ -118,9 +121,9 @@ class Peer:
         """Return this peer's share of the server's totals."""
         counters = self._connection.counters
         return {
-            "sent": counters.sent_messages,
+            "sent": counters.sent,
             "sent_bytes": counters.sent_bytes,
-            "received": counters.received_messages,
+            "received": counters.received,
             "received_bytes": counters.received_bytes,
             "duplicates": self.duplicates,
             "unknown_ops": self._decoder.unknown_ops,
@@ -217,17 +220,18 @@ class Peer:
                 return "connection closed"
             if bodies:
                 for objects in self._decoder.decode_frames(bodies):
-                    reason = reason or self._handle_all(objects, sum(map(len, bodies)))
+                    reason = reason or self._handle_all(objects)
             elif connection.silent_beats:
                 connection.send_control(encode(Ping(connection.silent_beats)))
             if (handled := self._pacer.take(time.monotonic())) is not None:
                 connection.send_control(encode(IdAck(handled)))
         return reason
 
-    def _handle_all(self, objects: list[FromClient], size_bytes: int = 0) -> str | None:
-        """Handle the objects of one read in order; return the reason if one of them is a bye."""
-        messages = [each for each in objects if isinstance(each, ClientMessage | Request)]
-        self._hub.traffic.received(self.id, messages, size_bytes)
+    def _handle_all(self, objects: list[FromClient]) -> str | None:
+        """Handle the objects of one frame in order; return the reason if one of them is a bye."""
+        self._hub.flusher.heard()
+        if not self._hub.traffic.is_folding:
+            self._note_received(objects)
         for each in objects:
             match each:
                 case ClientMessage() | Request():
@@ -235,7 +239,7 @@ class Peer:
                 case SeqAck(seq=seq):
                     self._note_ack(seq)
                 case Ping(n=n):
-                    self._reply(encode(Pong(n)))
+                    self._must_send(self._connection.send_control(encode(Pong(n))))
                 case Pong():
                     pass  # its arrival has ended the silence
                 case Bye(reason=reason):
@@ -248,32 +252,36 @@ class Peer:
 
     def _handle_once(self, received: ClientMessage | Request) -> None:
         """Hand a message or a request to the application, unless it has had it on this or an earlier connection."""
-        record = self._record
+        record, number = self._record, received.id
         with record.lock:
-            if received.id <= record.last_id:
+            if number <= record.last_id:
                 self.duplicates += 1
             else:
-                record.last_id = received.id
-                self._connection.counters.received_messages += 1
+                record.last_id = number
+                self._connection.counters.received += 1
                 if isinstance(received, ClientMessage):
                     self._hub.message_handlers.call(self._hub.logger, received.payload)
                 else:
-                    reply = self._hub.answer(received.id, received.payload)
-                    self._hub.traffic.sent(self.id, reply, 1)
-                    self._reply(reply)
-        self._pacer.note(max(record.last_id, received.id))
+                    self._must_send(self.send_message(self._hub.answer(number, received.payload)))
+                    self._pacer.settle(number)  # a reply says all that an ack would
+                    return
+        self._pacer.note(max(record.last_id, number))
 
-    def _reply(self, encoded: bytes) -> None:
-        """Queue what the client has asked for. One that asks and does not read is cut, not kept in memory."""
-        if not self.send_control(encoded):
+    def _must_send(self, is_accepted: bool) -> None:
+        """Cut a client that asks and does not read, rather than keep its answers in memory."""
+        if not is_accepted:
             raise ProtocolError("control_overflow", "too many replies wait to be read")
 
+    def _note_received(self, objects: list[FromClient]) -> None:
+        messages = [each for each in objects if isinstance(each, ClientMessage | Request)]
+        if messages:
+            self._hub.traffic.received(self.id, messages)
+
     def _note_sent(self, encoded: bytes, count: int) -> None:
-        connection = self._connection
-        cursor = connection.cursor
         if self._probe is None:
-            self._probe = (cursor, time.monotonic())
-        self._hub.traffic.sent(self.id, encoded, count, self._hub.log.newest - cursor)
+            self._probe = (self._connection.cursor, time.monotonic())
+        if not self._hub.traffic.is_folding:
+            self._hub.traffic.sent(self.id, encoded, count)
 
     def _note_ack(self, seq: int) -> None:
         self.acked_seq = max(self.acked_seq, seq)
@@ -281,7 +289,7 @@ class Peer:
         if probe is not None and seq >= probe[0]:
             latency_s = time.monotonic() - probe[1]
             self._latencies_s.append(latency_s)
-            self._hub.traffic.latency(latency_s)
+            self._hub.traffic.latencies_s.append(latency_s)
             self._probe = None
 
     def _announce_gap(self, first: int, last: int) -> bytes:

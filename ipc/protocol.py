@@ -111,12 +111,14 @@ class Bye(Struct, frozen=True, tag_field="op", tag="bye"):
 FromClient = Hello | ClientMessage | Request | SeqAck | Ping | Pong | Bye
 FromServer = Welcome | Message | Gap | Reply | IdAck | Ping | Pong | Bye
 
-_encoder = msgspec.json.Encoder()
-_payload_decoder = msgspec.json.Decoder(dict[str, Any])
+_encode = msgspec.json.Encoder().encode
+_decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 _anything_decoder = msgspec.json.Decoder()
 
-encode = _encoder.encode
-"""Encode a control object."""
+
+def encode(control: Struct) -> bytes:
+    """Return a control object as JSON."""
+    return _encode(control)
 
 
 def as_payload(message: Payload | str) -> Payload:
@@ -141,8 +143,8 @@ def encode_payload(payload: Payload) -> bytes:
     if not isinstance(payload, dict):
         raise PayloadError(f"a payload is a dict (or a str), not {type(payload).__name__}")
     try:
-        encoded = _encoder.encode(payload)
-        is_sound = _payload_decoder.decode(encoded) == payload and _is_shallow(encoded)
+        encoded = _encode(payload)
+        is_sound = _decode_payload(encoded) == payload and (len(encoded) < 2 * MAX_DEPTH or _is_shallow(encoded))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise PayloadError(_culprit(payload) or f"payload: {error}") from error
     if not is_sound and (culprit := _culprit(payload)):
@@ -173,15 +175,21 @@ def _culprit(value: object, path: str = "payload", depth: int = 0) -> str | None
 
 
 def _scalar_culprit(value: object, path: str) -> str | None:
-    if isinstance(value, float):
-        is_finite = value - value == 0.0
-        return None if is_finite else f"{path}: {value} has no form in JSON; send null or a string"
-    if isinstance(value, str):
-        has_surrogate = any("\ud800" <= character <= "\udfff" for character in value)
-        return f"{path}: a lone surrogate is not valid text; replace it" if has_surrogate else None
-    if value is None or isinstance(value, int):
+    if isinstance(value, float) and value - value != 0.0:
+        return f"{path}: {value} has no form in JSON; send null or a string"
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return f"{path}: a lone surrogate is not valid text; replace it"
+    if value is None or (isinstance(value, float | str | int) and _is_encodable(value)):
         return None
     return f"{path}: {type(value).__name__} has no form in JSON; convert it first"
+
+
+def _is_encodable(value: float | str | int) -> bool:
+    """Tell whether the encoder takes a scalar: not all of them if it is of a subclass, or a very large integer."""
+    try:
+        return bool(_encode(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def encode_message(seq: int, ts: float, encoded_payload: bytes) -> bytes:
@@ -221,14 +229,18 @@ class ObjectDecoder(Generic[T]):
 
         Raises ProtocolError at a bad frame, after what the frames before it hold.
         """
+        if len(bodies) == 1:
+            yield self.decode(bodies[0])
+            return
         try:
-            objects = self.decode(bodies[0] if len(bodies) == 1 else b"\n".join(bodies))
+            objects = self.decode(b"\n".join(bodies))
+            is_sound = len(objects) >= len(bodies)  # fewer: two halves of an object may have found each other
         except ProtocolError:
-            if len(bodies) == 1:
-                raise
-            yield from map(self.decode, bodies)
-        else:
+            is_sound = False
+        if is_sound:
             yield objects
+        else:
+            yield from map(self.decode, bodies)
 
     def _decode_leniently(self, body: memoryview | bytes) -> list[T]:
         """Decode a frame with an op we do not know, which is passed over, or with a real fault, which is named."""

@@ -17,9 +17,10 @@ from uuid import uuid4
 from ipc.ack import AckPacer
 from ipc.authkey import resolve_key
 from ipc.client_state import ClientState, Kind
-from ipc.connection import Connection, hang_up
+from ipc.connection import Connection, Counters, hang_up
 from ipc.endpoint import DEFAULT_SOCKET_PATH, check_path
 from ipc.errors import AuthkeyError, IpcError, ProtocolError, RequestError
+from ipc.flusher import Flusher
 from ipc.follower import Follower
 from ipc.handlers import Handlers
 from ipc.handshake import DeadlineStream, authenticate_server
@@ -48,7 +49,7 @@ from ipc.protocol import (
     encode,
     encode_payload,
 )
-from ipc.traffic import TrafficLog
+from ipc.traffic import Totals, TrafficLog
 
 _FIRST_PAUSE_S = 0.05
 _DRAIN_S = 0.4
@@ -101,6 +102,7 @@ class SocketClient:
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._connection: Connection | None = None
+        self._departed = Counters()
 
     # -- from any thread -------------------------------------------------------------------------------------------
 
@@ -110,9 +112,12 @@ class SocketClient:
             if self._thread is not None:
                 return
             self._log = get_logger().bind(channel=self.name)
-            self._traffic = TrafficLog(self._log, self.name, log_payloads=self._log_payloads)
-            self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name=f"ipc-client-{self.name}", daemon=True)
+            self._traffic = TrafficLog(self._log, self.name, self._totals, log_payloads=self._log_payloads)
+            self._flusher = Flusher(self._flush, self.name)
+            self._stopping = threading.Event()  # a new one: a thread that a handler holds up still has to see its own
+            self._thread = threading.Thread(
+                target=self._run, args=(self._stopping,), name=f"ipc-client-{self.name}", daemon=True
+            )
             self._thread.start()
 
     def stop(self) -> None:
@@ -125,6 +130,7 @@ class SocketClient:
             if is_outside:
                 self._all_acknowledged.wait(_DRAIN_S)
             self._stopping.set()
+            self._flusher.stop()
             connection, sock = self._connection, self._socket
             if connection is not None:
                 connection.send_control(encode(Bye("the client stops")))
@@ -227,22 +233,31 @@ class SocketClient:
                 self._all_acknowledged.clear()
             elif on_reply is not None:
                 self._pending.discard(self._outbox.next_id)
+        if self._connection is not None:
+            self._flusher.news()
+        return number
+
+    def _flush(self) -> None:
         connection = self._connection
         if connection is not None:
             connection.flush()
-        return number
+
+    def _totals(self) -> Totals:
+        connection = self._connection
+        current = Counters() if connection is None else connection.counters
+        return Totals(*(getattr(self._departed, name) + getattr(current, name) for name in Totals._fields))
 
     # -- on the client's thread ------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, stopping: threading.Event) -> None:
         """Body of the thread: one connection after the other."""
         failures = 0
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             self._set_state(ClientState(kind="connecting", attempt=failures))
             began = time.monotonic()
             kind: Kind
             try:
-                kind, reason = "waiting", self._connect_and_follow()
+                kind, reason = "waiting", self._connect_and_follow(stopping)
             except ProtocolError as error:
                 kind, reason = _kind_of_failure(error), error.reason
             except AuthkeyError as error:
@@ -254,17 +269,15 @@ class SocketClient:
                 kind, reason = "waiting", f"{type(error).__name__}: {error}"
             has_lasted = self._has_been_live and time.monotonic() - began > _LASTING_S
             failures = 0 if has_lasted else failures + 1
-            if failures and not self._stopping.is_set():
-                self._pause(kind, failures, reason)
-        self._set_state(ClientState(kind="stopped"))
+            if failures and not stopping.is_set():
+                longest_s = min(self._limits.retry_max_s, _FIRST_PAUSE_S * 2.0 ** min(failures, 20))
+                retry_in_s = random.uniform(0.0, longest_s)  # noqa: S311 - full jitter, no secret
+                self._set_state(ClientState(kind=kind, attempt=failures, retry_in_s=retry_in_s, reason=reason))
+                stopping.wait(retry_in_s)
+        if stopping is self._stopping:
+            self._set_state(ClientState(kind="stopped"))
 
-    def _pause(self, kind: Kind, failures: int, reason: str) -> None:
-        longest_s = min(self._limits.retry_max_s, _FIRST_PAUSE_S * 2.0 ** min(failures, 20))
-        retry_in_s = random.uniform(0.0, longest_s)  # noqa: S311 - full jitter, no secret
-        self._set_state(ClientState(kind=kind, attempt=failures, retry_in_s=retry_in_s, reason=reason))
-        self._stopping.wait(retry_in_s)
-
-    def _connect_and_follow(self) -> str:
+    def _connect_and_follow(self, stopping: threading.Event) -> str:
         """Live through one connection; return why it ended. Raises when it did not come about."""
         self._has_been_live = False
         authkey = resolve_key(self.address, self._authkey, create=False)
@@ -273,12 +286,13 @@ class SocketClient:
             try:
                 sock.settimeout(self._limits.connect_s)
                 sock.connect(self.address)
-                if self._stopping.is_set():
+                if stopping.is_set():
                     return "stopped"
                 welcome, rest = self._shake_hands(sock, authkey)
                 return self._follow(self._adopt(sock, welcome), welcome, rest)
             finally:
-                self._socket = None
+                if self._socket is sock:
+                    self._socket = None
 
     def _shake_hands(self, sock: socket.socket, authkey: bytes) -> tuple[Welcome, list[FromServer]]:
         """Authenticate and introduce ourselves; return the welcome and what came in the same frame after it."""
@@ -321,7 +335,7 @@ class SocketClient:
         try:
             connection.flush()
             self._set_state(live)
-            reason = self._handle_all(first_objects, 0)
+            reason = self._handle_all(first_objects)
             while reason is None:
                 bodies = connection.receive(self._acks.wait_s(time.monotonic()))
                 if bodies is None:
@@ -329,7 +343,7 @@ class SocketClient:
                 self._set_state(_STALE if connection.silent_beats >= _STALE_BEATS else live)
                 if bodies:
                     for objects in self._decoder.decode_frames(bodies):
-                        reason = reason or self._handle_all(objects, sum(map(len, bodies)))
+                        reason = reason or self._handle_all(objects)
                 elif connection.silent_beats:
                     connection.send_control(encode(Ping(connection.silent_beats)))
                 if (handled := self._acks.take(time.monotonic())) is not None:
@@ -339,11 +353,14 @@ class SocketClient:
             connection.send_control(encode(Bye(error.reason)))
             raise
         finally:
-            self._connection = None
+            if self._connection is connection:
+                self._connection = None
             connection.close()
+            self._departed.add(connection.counters)
 
-    def _handle_all(self, objects: list[FromServer], size_bytes: int) -> str | None:
-        """Handle the objects of one read in order; return the reason if one of them is a bye."""
+    def _handle_all(self, objects: list[FromServer]) -> str | None:
+        """Handle the objects of one frame in order; return the reason if one of them is a bye."""
+        self._flusher.heard()
         follower = self._follower
         messages: list[Message] = []
         for each in objects:
@@ -355,18 +372,19 @@ class SocketClient:
                 else:
                     self._duplicates += 1
                 continue
-            self._deliver_all(messages, size_bytes)
+            self._deliver_all(messages)
             messages = []
             if isinstance(each, Bye):
                 return each.reason
             self._handle(each)
-        self._deliver_all(messages, size_bytes)
+        self._deliver_all(messages)
         return None
 
     def _handle(self, received: Welcome | Gap | Reply | IdAck | Ping | Pong) -> None:
         match received:
             case Reply():
-                self._traffic.received("server", [received], 0)
+                self._note_received([received])
+                self._note_acknowledged(received.id)
                 self._pending.resolve(received)
             case IdAck(id=last_id):
                 self._note_acknowledged(last_id)
@@ -382,11 +400,18 @@ class SocketClient:
             case _:
                 assert_never(received)
 
-    def _deliver_all(self, messages: list[Message], size_bytes: int) -> None:
+    def _deliver_all(self, messages: list[Message]) -> None:
         if messages:
-            self._traffic.received("server", messages, size_bytes)
-            self._traffic.latency(time.time() - messages[-1].ts)
+            self._note_received(messages)
+            self._traffic.latencies_s.append(time.time() - messages[-1].ts)
             self._deliver(messages)
+
+    def _note_received(self, messages: list[Message] | list[Reply]) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.counters.received += len(messages)
+        if not self._traffic.is_folding:
+            self._traffic.received("server", messages)
 
     def _deliver(self, messages: list[Message]) -> None:
         """Call the handlers; afterwards the messages count as handled."""
@@ -411,7 +436,8 @@ class SocketClient:
                 self._all_acknowledged.set()
 
     def _note_sent(self, encoded: bytes, count: int) -> None:
-        self._traffic.sent("server", encoded, count)
+        if not self._traffic.is_folding:
+            self._traffic.sent("server", encoded, count)
 
     def _set_state(self, state: ClientState) -> None:
         if state != self._state:

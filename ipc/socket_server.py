@@ -69,7 +69,9 @@ class SocketServer:
                 return
             listener, authkey = self._open()
             logger = get_logger().bind(channel=self._name)
-            self._hub.open(authkey, logger, TrafficLog(logger, self._name, log_payloads=self._log_payloads))
+            hub = self._hub
+            traffic = TrafficLog(logger, self._name, hub.traffic_totals, log_payloads=self._log_payloads)
+            hub.open(authkey, logger, traffic)
             acceptor = Acceptor(listening_socket(listener), self._serve, logger, self._limits.max_unauthenticated)
             acceptor.start()
             self._acceptor = acceptor
@@ -81,6 +83,7 @@ class SocketServer:
             if acceptor is None:
                 return
             acceptor.stop_accepting()
+            self._hub.flusher.stop()
             drain_until = time.monotonic() + _DRAIN_S
             for peer in self._hub.peers:
                 peer.wait_until_sent(max(0.0, drain_until - time.monotonic()))
@@ -99,8 +102,10 @@ class SocketServer:
 
         Text is sent as `{"type": "message", "message": text}`. Never waits for a client. Raises PayloadError.
         """
+        if isinstance(payload, str):
+            payload = as_payload(payload)
         with self._append_lock:
-            self._log.append(as_payload(payload))
+            self._log.append(payload)
         return self.flush()
 
     def flush(self) -> int:
@@ -109,8 +114,8 @@ class SocketServer:
         For messages that came into the log by another way than `broadcast`.
         """
         peers = self._hub.peers
-        for peer in peers:
-            peer.flush()
+        if peers:
+            self._hub.flusher.news()
         return len(peers)
 
     def send(self, peer_id: str, payload: Payload | str) -> bool:
@@ -121,9 +126,8 @@ class SocketServer:
         encoded = check_size(encode_payload(as_payload(payload)), self._limits.max_frame_bytes)
         message = encode_message(0, time.time(), encoded)
         for peer in self._hub.peers:
-            if peer.id == peer_id and peer.send_control(message):
-                self._hub.traffic.sent(peer_id, message, 1)
-                return True
+            if peer.id == peer_id:
+                return peer.send_message(message)
         return False
 
     def add_message_handler(self, handler: MessageHandler) -> MessageHandler:

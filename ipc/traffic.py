@@ -1,21 +1,34 @@
 """The log of what passes: a line a message while there are few, one exact line a second when there are many.
 
-The channel's threads only leave notes here; one thread of this module's own writes the lines, so a slow log never slows
-a message. It sleeps for as long as there is nothing to write.
+The channel's threads leave notes here as long as there are few; above that they only look at `is_folding`, and the
+figures come from the counters that every connection keeps anyway. One thread of this module's own writes the lines,
+so a slow log never slows a message. It sleeps for as long as there is nothing to write.
 """
 
 import collections
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
 LINES_PER_S = 20
+_WINDOW_S = 1.0
+_LATENCY_SAMPLES = 1000
 
 _Fields = dict[str, Any]
 _decode_lines = msgspec.json.Decoder(dict[str, Any]).decode_lines
 _encode = msgspec.json.Encoder().encode
+
+
+class Totals(NamedTuple):
+    """What has passed so far at this end: messages, requests and replies; all bytes after `hello`."""
+
+    sent: int
+    sent_bytes: int
+    received: int
+    received_bytes: int
 
 
 class _Note(NamedTuple):
@@ -26,131 +39,127 @@ class _Note(NamedTuple):
     what: bytes | list[Any]
 
 
-class _Totals:
-    """What was passed over in this second, to be told in one line."""
-
-    def __init__(self) -> None:
-        self.sent = self.sent_bytes = self.received = self.received_bytes = 0
-        self.latencies_s: list[float] = []
-        self.lag = 0
-
-    def as_fields(self) -> _Fields:
-        fields: _Fields = {
-            "sent": self.sent,
-            "sent_bytes": self.sent_bytes,
-            "received": self.received,
-            "received_bytes": self.received_bytes,
-            "lag": self.lag,
-        }
-        if self.latencies_s:
-            ordered = sorted(self.latencies_s)
-            fields["p50_ms"] = round(1000 * ordered[len(ordered) // 2], 3)
-            fields["p99_ms"] = round(1000 * ordered[len(ordered) * 99 // 100], 3)
-        return fields
-
-
 class TrafficLog:
-    """Takes notes from any thread; `name` is this end of the channel."""
+    """Takes notes from any thread; `name` is this end of the channel, `totals` tells what its connections counted.
 
-    def __init__(self, logger: Any, name: str, *, log_payloads: bool) -> None:
+    `is_folding`: there is too much to note each message. Whoever counts a message looks at it and does no more.
+    """
+
+    def __init__(self, logger: Any, name: str, totals: Callable[[], Totals], *, log_payloads: bool) -> None:
+        self.is_folding = False
+        self.latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
         self._log = logger.bind(channel=name)
         self._name = name
+        self._totals = totals
         self._log_payloads = log_payloads
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._notes: collections.deque[_Note] = collections.deque()
-        self._totals: _Totals | None = None
-        self._budget = LINES_PER_S
-        self._second_ends_at = 0.0
+        self._wake = threading.Semaphore(0)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._notes: collections.deque[_Note] = collections.deque()
+        self._noted = [0, 0]  # sent, received
+        self._folded = [0, 0]
+        self._at_window_start = Totals(0, 0, 0, 0)
+        self._budget = LINES_PER_S
+        self._window_ends_at = 0.0
 
-    def sent(self, peer: str, encoded: bytes, count: int, lag: int = 0) -> None:
-        """Note a batch of `count` messages that goes out, and how many more wait behind it."""
-        with self._lock:
-            if not self._is_foldable(count):
-                self._notes.append(_Note("message_sent", peer, encoded))
-            else:
-                totals = self._fold()
-                totals.sent += count
-                totals.sent_bytes += len(encoded)
-                totals.lag = max(totals.lag, lag)
+    def sent(self, peer: str, encoded: bytes, count: int) -> None:
+        """Note a batch of `count` messages that goes out."""
+        self._note(_Note("message_sent", peer, encoded), count, 0)
 
-    def received(self, peer: str, objects: list[Any], size_bytes: int) -> None:
+    def received(self, peer: str, objects: list[Any]) -> None:
         """Note messages, requests or replies that came together."""
-        if not objects:
-            return
-        with self._lock:
-            if not self._is_foldable(len(objects)):
-                self._notes.append(_Note("message_received", peer, objects))
-            else:
-                totals = self._fold()
-                totals.received += len(objects)
-                totals.received_bytes += size_bytes
-
-    def latency(self, seconds: float) -> None:
-        """Note how long a message took; only told of a second that is told as a whole."""
-        totals = self._totals
-        if totals is not None and len(totals.latencies_s) < 1000:
-            totals.latencies_s.append(seconds)
+        self._note(_Note("message_received", peer, objects), len(objects), 1)
 
     def stop(self) -> None:
         """Write what is left and end the thread."""
         with self._lock:
             self._stopping.set()
             thread = self._thread
-        self._wake.set()
+        self._wake.release()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _is_foldable(self, count: int) -> bool:
-        """Take `count` lines from this second's budget; True when there are not as many left."""
-        now = time.monotonic()
-        if now >= self._second_ends_at:
-            self._second_ends_at = now + 1.0
-            self._budget = LINES_PER_S
-        self._budget -= count
-        self._ensure_awake()
-        return self._budget < 0
+    def _note(self, note: _Note, count: int, direction: int) -> None:
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            now = time.monotonic()
+            if now >= self._window_ends_at:
+                self._window_ends_at = now + _WINDOW_S
+                self._budget = LINES_PER_S
+            self._budget -= count
+            if self._budget >= 0:
+                self._noted[direction] += count
+                self._notes.append(note)
+            elif not self.is_folding:
+                self._at_window_start = self._totals()
+                self.is_folding = True
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, name=f"ipc-traffic-{self._name}", daemon=True)
+                self._thread.start()
+        self._wake.release()
 
-    def _fold(self) -> _Totals:
-        if self._totals is None:
-            self._totals = _Totals()
-        return self._totals
+    # -- on its own thread -----------------------------------------------------------------------------------------
 
-    def _ensure_awake(self) -> None:
-        if self._thread is None and not self._stopping.is_set():
-            self._thread = threading.Thread(target=self._write_lines, name=f"ipc-traffic-{self._name}", daemon=True)
-            self._thread.start()
-        if not self._wake.is_set():
-            self._wake.set()
-
-    def _write_lines(self) -> None:
+    def _write(self) -> None:
         """Body of the thread: write single lines at once, a folded one when its second is over."""
+        is_settled = True
         while not self._stopping.is_set():
-            self._wake.wait()
-            self._wake.clear()
+            self._wake.acquire(timeout=None if is_settled else _WINDOW_S)
             self._write_notes()
-            if self._totals is not None:
-                self._stopping.wait(max(0.0, self._second_ends_at - time.monotonic()))
-                self._write_totals()
+            if self.is_folding:
+                is_settled = False
+                self._stopping.wait(max(0.0, self._window_ends_at - time.monotonic()))
+                self._end_window()
+            elif not is_settled:
+                self._write_folded()  # what was counted at the very moment when folding ended
+                is_settled = True
         self._write_notes()
-        self._write_totals()
+        self._write_folded()
+
+    def _end_window(self) -> None:
+        """Tell of the second that is over. The next one is folded too unless this one was quiet enough."""
+        with self._lock:
+            self._window_ends_at = time.monotonic() + _WINDOW_S
+            self._budget = LINES_PER_S
+        self.is_folding = self._write_folded() > LINES_PER_S
 
     def _write_notes(self) -> None:
         while self._notes:
             note = self._notes.popleft()
             objects = _decode_lines(note.what) if isinstance(note.what, bytes) else map(msgspec.to_builtins, note.what)
             for each in objects:
-                self._write(note.event, peer=note.peer, **self._describe(each))
+                self._emit(note.event, peer=note.peer, **self._describe(each))
 
-    def _write_totals(self) -> None:
+    def _write_folded(self) -> int:
+        """Write one line for all messages that no line has told of yet; return how many."""
+        totals, before = self._totals(), self._at_window_start
         with self._lock:
-            totals, self._totals = self._totals, None
-        if totals is not None:
-            self._write("traffic", **totals.as_fields())
+            sent = totals.sent - self._noted[0] - self._folded[0]
+            received = totals.received - self._noted[1] - self._folded[1]
+        if sent <= 0 and received <= 0:
+            return 0
+        self._folded = [self._folded[0] + sent, self._folded[1] + received]
+        self._at_window_start = totals
+        fields: _Fields = {
+            "sent": sent,
+            "sent_bytes": totals.sent_bytes - before.sent_bytes,
+            "received": received,
+            "received_bytes": totals.received_bytes - before.received_bytes,
+        }
+        self._emit("traffic", **fields, **self._latency())
+        return sent + received
 
-    def _write(self, event: str, **fields: Any) -> None:
+    def _latency(self) -> _Fields:
+        latencies_s = sorted(self.latencies_s)
+        self.latencies_s.clear()
+        if not latencies_s:
+            return {}
+        middle, late = latencies_s[len(latencies_s) // 2], latencies_s[len(latencies_s) * 99 // 100]
+        return {"p50_ms": round(1000 * middle, 3), "p99_ms": round(1000 * late, 3)}
+
+    def _emit(self, event: str, **fields: Any) -> None:
         try:
             self._log.info(event, **fields)
         except (OSError, ValueError):
