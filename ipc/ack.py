@@ -22,15 +22,14 @@ class AckPacer:
         """Everything up to `number` was handled, and the other side knows."""
         self._handled = self._acked = number
 
-    def wait_s(self, now: float) -> float | None:
-        """Return how long the next ack may wait for more to come, or None when nothing waits to be acknowledged."""
-        if self._handled == self._acked:
-            return None
-        return max(0.0, self._acked_at + INTERVAL_S - now)
+    @property
+    def is_pending(self) -> bool:
+        """True when something waits to be acknowledged."""
+        return self._handled != self._acked
 
     def take(self, now: float) -> int | None:
         """Return the number to acknowledge now, if an ack is due."""
-        if self.wait_s(now) != 0.0:
+        if not self.is_pending or now - self._acked_at < INTERVAL_S:
             return None
         self._acked = self._handled
         self._acked_at = now

@@ -10,7 +10,6 @@ Receiving. The thread that created the connection calls `receive()`, and it alon
 """
 
 import collections
-import select
 import socket
 import struct
 import threading
@@ -26,6 +25,7 @@ from ipc.sequence import Lapped
 _ROUNDS_IN_CALLERS_THREAD = 16
 _FEW_CONTROL_FRAMES = 8
 _SEND_BUFFER_BYTES = 1 << 20
+_SOON_S = 0.005
 
 
 class Source(Protocol):
@@ -91,9 +91,9 @@ class Connection:
         self._decoder = FrameDecoder(limits.max_frame_bytes)
         self._frame_began_at: float | None = None
         self.silent_beats = 0
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-        _prepare(sock, limits.heartbeat_s)
+        self._is_impatient = False
+        _prepare(sock)
+        self._set_patience(limits.heartbeat_s)
 
     # -- sending, from any thread ----------------------------------------------------------------------------------
 
@@ -218,20 +218,19 @@ class Connection:
 
     # -- receiving, on the owner's thread ---------------------------------------------------------------------------
 
-    def receive(self, timeout_s: float | None = None) -> list[memoryview] | None:
+    def receive(self, *, soon: bool = False) -> list[memoryview] | None:
         """Wait for bytes; return the frame bodies they complete, valid until the next call, or None at the end.
 
-        An empty list after `timeout_s`, or after the heartbeat time without a byte. Raises ProtocolError for a bad
-        length, or for a frame that has taken too long to come.
+        An empty list when nothing has come for the heartbeat time, or, with `soon`, for a few milliseconds. Raises
+        ProtocolError for a bad length, or for a frame that has taken too long to come.
         """
         space = self._decoder.space()
-        if timeout_s is not None and not self._poll.poll(timeout_s * 1000):
-            return []
+        if soon and not self._is_impatient:
+            self._set_patience(_SOON_S)
         try:
             count = self._socket.recv_into(space)
         except BlockingIOError:
-            self.silent_beats += 1
-            self._check_frame_deadline()
+            self._after_silence(soon)
             return []
         except OSError:
             return None
@@ -245,6 +244,24 @@ class Connection:
         else:
             self._frame_began_at = None
         return bodies
+
+    def _after_silence(self, soon: bool) -> None:
+        """Note that nothing has come for as long as we were willing to wait."""
+        if not self._is_impatient:
+            self.silent_beats += 1
+        elif not soon:
+            self._set_patience(self._limits.heartbeat_s)
+        self._check_frame_deadline()
+
+    def _set_patience(self, silence_s: float) -> None:
+        """Have `recv` come back after `silence_s` without a byte: the kernel waits, and no call is spent on it.
+
+        Impatience is kept up until it meets a silence with nothing to be soon for: then changing it is rare.
+        """
+        self._is_impatient = silence_s == _SOON_S
+        whole_s = int(silence_s)
+        timeout = struct.pack("ll", whole_s, int((silence_s - whole_s) * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
 
     def _check_frame_deadline(self, begin_anew: bool = False) -> None:
         if not self._decoder.is_partial:
@@ -274,10 +291,7 @@ def hang_up(sock: socket.socket) -> None:
         pass  # the peer was faster, or the owner has closed it already
 
 
-def _prepare(sock: socket.socket, silence_s: float) -> None:
-    """Make reads come back after `silence_s` without a byte, without a system call for it, and sends take more."""
-    sock.setblocking(True)  # whatever the handshake or socket.setdefaulttimeout left behind
-    whole_s = int(silence_s)
-    timeout = struct.pack("ll", whole_s, int((silence_s - whole_s) * 1e6))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+def _prepare(sock: socket.socket) -> None:
+    """Make a socket as the rest of this module wants it, whatever came before."""
+    sock.setblocking(True)  # the handshake, or socket.setdefaulttimeout, may have left something else
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)

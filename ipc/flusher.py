@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 HOLD_S = 0.0001
+_LONGEST_PAUSE_S = 0.001
 
 
 class Flusher:
@@ -20,8 +21,10 @@ class Flusher:
         self._flush = flush
         self._name = name
         self._hold_until = 0.0
+        self._was_heard = False
         self._is_armed = False
-        self._wake = threading.Semaphore(0)
+        self._bell = threading.Lock()  # rung by releasing it: a bare lock is one call in C
+        self._bell.acquire()
         self._stopping = threading.Event()
         self._thread_lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -34,16 +37,17 @@ class Flusher:
             self._is_armed = True
             if self._thread is None:
                 self._start_thread()
-            self._wake.release()
+            self._ring()
 
     def heard(self) -> None:
         """Note that the other side has answered: the next news goes out at once. Any thread."""
+        self._was_heard = True
         self._hold_until = 0.0
 
     def stop(self) -> None:
         """Flush once more and end the thread."""
         self._stopping.set()
-        self._wake.release()
+        self._ring()
         with self._thread_lock:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -51,11 +55,14 @@ class Flusher:
         self._flush()
 
     def _flush_now(self) -> None:
+        self._was_heard = False
         began = time.monotonic()
         self._flush()
         ended = time.monotonic()
         # With many receivers a flush takes long: then at most half of the caller's time goes into it.
         self._hold_until = ended + max(HOLD_S, ended - began)
+        if self._was_heard:
+            self._hold_until = 0.0  # the answer was here before the flush had returned
 
     def _start_thread(self) -> None:
         with self._thread_lock:
@@ -63,9 +70,18 @@ class Flusher:
                 self._thread = threading.Thread(target=self._run, name=f"ipc-flusher-{self._name}", daemon=True)
                 self._thread.start()
 
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # another thread has rung it, and nobody has heard it yet
+
     def _run(self) -> None:
-        """Body of the thread: each time it is armed, wait for the moment to end, then flush."""
-        while self._wake.acquire() and not self._stopping.is_set():
-            self._stopping.wait(max(0.0, self._hold_until - time.monotonic()))
+        """Body of the thread: each time it is armed, wait until nobody else has flushed for a moment, then flush."""
+        while self._bell.acquire() and not self._stopping.is_set():
+            pause_s = HOLD_S
+            while (remaining_s := self._hold_until - time.monotonic()) > 0 and not self._stopping.is_set():
+                time.sleep(max(pause_s, remaining_s))
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # in a long burst the caller flushes; stay out of its way
             self._is_armed = False  # first: whoever brings news from here on arms it again
             self._flush_now()

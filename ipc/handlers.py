@@ -1,7 +1,7 @@
 """Calling the application's functions so that what they raise is logged and ends nothing else."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -22,11 +22,28 @@ class Handlers(Generic[F]):
             self._functions = (*self._functions, function)
         return function
 
+    def __bool__(self) -> bool:
+        return bool(self._functions)
+
     def call(self, logger: Any, *arguments: Any) -> None:
         """Call every function; what one raises is logged with its traceback, and the next is called."""
         for function in self._functions:
             try:
                 function(*arguments)
-            except (Exception, SystemExit):  # the application's code may raise anything
-                name = getattr(function, "__qualname__", repr(function))
-                logger.error("handler_failed", handler=name, exc_info=True)
+            except (Exception, SystemExit):  # noqa: BLE001 - the application may raise anything
+                _report(logger, function)
+
+    def call_each(self, logger: Any, arguments: Iterable[Any]) -> None:
+        """Do `call` for one argument after the other."""
+        functions = self._functions
+        for argument in arguments:
+            for function in functions:
+                try:
+                    function(argument)
+                except (Exception, SystemExit):  # noqa: BLE001 - as above
+                    _report(logger, function)
+
+
+def _report(logger: Any, function: Callable[..., None]) -> None:
+    name = getattr(function, "__qualname__", repr(function))
+    logger.error("handler_failed", handler=name, exc_info=True)

@@ -215,7 +215,7 @@ class Peer:
         connection = self._connection
         reason = self._handle_all(first_objects)
         while reason is None:
-            bodies = connection.receive(self._pacer.wait_s(time.monotonic()))
+            bodies = connection.receive(soon=self._pacer.is_pending)
             if bodies is None:
                 return "connection closed"
             if bodies:
@@ -223,7 +223,7 @@ class Peer:
                     reason = reason or self._handle_all(objects)
             elif connection.silent_beats:
                 connection.send_control(encode(Ping(connection.silent_beats)))
-            if (handled := self._pacer.take(time.monotonic())) is not None:
+            if self._pacer.is_pending and (handled := self._pacer.take(time.monotonic())) is not None:
                 connection.send_control(encode(IdAck(handled)))
         return reason
 

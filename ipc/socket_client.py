@@ -337,7 +337,7 @@ class SocketClient:
             self._set_state(live)
             reason = self._handle_all(first_objects)
             while reason is None:
-                bodies = connection.receive(self._acks.wait_s(time.monotonic()))
+                bodies = connection.receive(soon=self._acks.is_pending)
                 if bodies is None:
                     return "connection closed"
                 self._set_state(_STALE if connection.silent_beats >= _STALE_BEATS else live)
@@ -346,7 +346,7 @@ class SocketClient:
                         reason = reason or self._handle_all(objects)
                 elif connection.silent_beats:
                     connection.send_control(encode(Ping(connection.silent_beats)))
-                if (handled := self._acks.take(time.monotonic())) is not None:
+                if self._acks.is_pending and (handled := self._acks.take(time.monotonic())) is not None:
                     connection.send_control(encode(SeqAck(handled)))
             return reason
         except ProtocolError as error:
@@ -365,12 +365,11 @@ class SocketClient:
         messages: list[Message] = []
         for each in objects:
             if isinstance(each, Message):
-                if each.seq == 0 or follower.is_new(each.seq):
-                    if each.seq and (missing := follower.admit(each.seq)):
-                        self._report_gap(*missing)
+                if each.seq == follower.last_seq + 1:
+                    follower.last_seq = each.seq
                     messages.append(each)
-                else:
-                    self._duplicates += 1
+                elif self._is_wanted(each.seq):
+                    messages.append(each)
                 continue
             self._deliver_all(messages)
             messages = []
@@ -379,6 +378,17 @@ class SocketClient:
             self._handle(each)
         self._deliver_all(messages)
         return None
+
+    def _is_wanted(self, seq: int) -> bool:
+        """Judge a message that is not simply the next one."""
+        if seq == 0:
+            return True
+        if not self._follower.is_new(seq):
+            self._duplicates += 1
+            return False
+        if missing := self._follower.admit(seq):
+            self._report_gap(*missing)
+        return True
 
     def _handle(self, received: Welcome | Gap | Reply | IdAck | Ping | Pong) -> None:
         match received:
@@ -415,9 +425,12 @@ class SocketClient:
 
     def _deliver(self, messages: list[Message]) -> None:
         """Call the handlers; afterwards the messages count as handled."""
-        for message in messages:
-            self._delivery_handlers.call(self._log, message)
-            self._message_handlers.call(self._log, message.payload)
+        if self._delivery_handlers:
+            for message in messages:
+                self._delivery_handlers.call(self._log, message)
+                self._message_handlers.call(self._log, message.payload)
+        else:
+            self._message_handlers.call_each(self._log, [message.payload for message in messages])
         self._acks.note(max(self._follower.last_seq, 0))
 
     def _answer_ping(self, n: int) -> None:
