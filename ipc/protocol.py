@@ -203,7 +203,7 @@ def _is_encodable(value: float | str | int) -> bool:
 
 def encode_message(seq: int, ts: float, encoded_payload: bytes) -> bytes:
     """Return the `message` object of the server; `ts` is in unix seconds."""
-    return encode_stamped_message(seq, b"%.4f" % ts, encoded_payload)
+    return encode_stamped_message(seq, b"%.6f" % ts, encoded_payload)
 
 
 def encode_stamped_message(seq: int, stamp: bytes, encoded_payload: bytes) -> bytes:

@@ -1,0 +1,246 @@
+"""The main job, end to end, on real processes: marks, actions, deaths and the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from tests.kill.conftest import gone_within
+from tests.kill.product import RUN, Product
+
+PERSONAL = "Ada Lovelace 4711"
+
+
+@pytest.fixture
+def product(directory: Path) -> Iterator[Product]:
+    running = Product(directory)
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.clean_up()
+
+
+def stored_people(product: Product) -> list[str]:
+    with closing(sqlite3.connect(product.state / "attendance.db")) as database:
+        return [person for (person,) in database.execute("SELECT person_id FROM marks ORDER BY mark_seq")]
+
+
+def test_a_posted_mark_is_stored_broadcast_and_shown(product: Product) -> None:
+    assert product.post_mark("12345") == 201
+    assert stored_people(product) == ["12345"]
+    product.wait_for("message_sent", proc="server", type="attendance", seq=1)
+    product.wait_for("message_received", proc="ui", type="attendance", seq=1)
+    assert product.wait_for("marks_shown")["rows"] == 1
+
+
+def test_an_action_of_a_client_reaches_the_servers_handler(product: Product) -> None:
+    client = product.client("tester")
+    client.start()
+    try:
+        assert client.send_message({"type": "action", "action": "note", "text": PERSONAL})
+        product.wait_for("message_received", proc="server", type="action")
+        action = product.wait_for("action_received", proc="server", type="action", action="note")
+    finally:
+        client.stop()
+    assert PERSONAL not in str(action)
+
+
+@pytest.mark.parametrize(("victim", "bystander"), [("server", "ui"), ("ui", "server")])
+def test_a_killed_child_is_back_and_later_marks_arrive(product: Product, victim: str, bystander: str) -> None:
+    assert product.post_mark("before") == 201
+    product.wait_for("marks_shown")
+
+    os.kill(product.pids[victim], signal.SIGKILL)
+
+    exited = product.wait_for("child_exited", child=victim)
+    assert (exited["child_pid"], exited["signal"]) == (product.pids[victim], "SIGKILL")
+    assert product.post_mark("after") == 201
+    assert product.wait_for("child_ready", child=victim)["child_pid"] != product.pids[victim]
+    product.wait_for("message_received", proc="ui", type="attendance", seq=2) if victim == "server" else (
+        product.wait_for("snapshot_loaded", rows=2)
+    )
+    assert psutil.pid_exists(product.pids[bystander])
+
+
+def test_no_mark_is_lost_and_no_connection_refused_over_kills_of_the_server(product: Product) -> None:
+    """What was answered 201 reaches a client once and in order; what was not may be missing or there once."""
+    received: list[str] = []
+    everything = threading.Event()
+    client = product.client("tester")
+
+    @client.add_message_handler
+    def keep(payload: dict[str, str]) -> None:
+        received.append(payload["personId"])
+        if payload["personId"] == "last":
+            everything.set()
+
+    client.start()
+    client.request({"type": "snapshot"}, timeout_s=15.0)
+    answered: list[str] = []
+    refused: list[str] = []
+    finished = threading.Event()
+
+    def post_until_finished() -> None:
+        number = 0
+        while not finished.is_set():
+            number += 1
+            try:
+                if product.post_mark(f"p{number}") == 201:
+                    answered.append(f"p{number}")
+            except ConnectionRefusedError:
+                refused.append(f"p{number}")
+            except OSError:
+                pass  # the request in flight may be reset
+
+    poster = threading.Thread(target=post_until_finished)
+    poster.start()
+    try:
+        for _ in range(3):
+            os.kill(product.pids["server"], signal.SIGKILL)
+            product.wait_for("child_exited", child="server")
+            product.pids["server"] = product.wait_for("child_ready", child="server")["child_pid"]
+        finished.set()
+        poster.join()
+        assert product.post_mark("last") == 201
+        assert everything.wait(15.0)
+    finally:
+        finished.set()
+        poster.join()
+        client.stop()
+    assert refused == []
+    assert len(received) == len(set(received))
+    assert received == stored_people(product)
+    assert [person for person in received if person in set(answered)] == answered
+
+
+def test_a_killed_launcher_leaves_nothing_and_can_be_launched_again(product: Product, directory: Path) -> None:
+    assert product.post_mark("12345") == 201
+    tree = product.tree()
+    assert len(tree) >= 2
+
+    os.kill(product.pid, signal.SIGKILL)
+
+    assert gone_within(tree, 1.0) == []
+    again = Product(directory)
+    try:
+        for child in ("server", "ui"):
+            again.wait_for("child_ready", child=child)
+        again.wait_for("snapshot_loaded", rows=1)
+        os.kill(again.pid, signal.SIGTERM)
+        assert again.wait_for_exit() == 0
+        assert again.files() == set()
+    finally:
+        again.clean_up()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_everything_stops_and_nothing_is_left(product: Product, number: signal.Signals) -> None:
+    tree = product.tree()
+    if number == signal.SIGINT:
+        product.signal_group(number)  # as a terminal does
+    else:
+        os.kill(product.pid, number)
+    assert product.wait_for_exit(timeout_s=5.0) == 0
+    assert gone_within(tree, 0.0) == []
+    assert product.files() == set()
+    assert product.stderr_after_exit() == ""
+    assert product.remaining("child_output") == []
+
+
+def test_the_log_keeps_payloads_to_itself_unless_asked(directory: Path, product: Product) -> None:
+    product.post_mark(PERSONAL)
+    product.wait_for("marks_shown")
+    os.kill(product.pid, signal.SIGTERM)
+    product.wait_for_exit()
+    assert PERSONAL not in (product.state / "logs" / "axon.jsonl").read_text()
+
+    talkative = Product(directory, "--log-payloads")
+    try:
+        talkative.wait_until_ready()
+        talkative.post_mark(PERSONAL)
+        for proc in ("server", "ui"):
+            event = talkative.wait_for("message_sent" if proc == "server" else "message_received", type="attendance")
+            assert event["payload"]["personId"] == PERSONAL
+    finally:
+        talkative.clean_up()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        (b'{"personId": ', 400, None),
+        (b"[]", 400, None),
+        (b"{}", 422, "personId"),
+        (b'{"personId": ""}', 422, "personId"),
+        (b'{"personId": "  "}', 422, "personId"),
+        (b'{"personId": 12345}', 422, "personId"),
+        (b'{"personId": "1", "timestamp": "yesterday"}', 422, "timestamp"),
+        (b'{"personId": "' + b"x" * (64 << 10) + b'"}', 413, None),
+    ],
+)
+def test_bad_input_is_answered_by_name_and_not_stored(
+    product: Product, body: bytes, status: int, field: str | None
+) -> None:
+    answer = product.post(body)
+    assert answer[:2] == (status, "application/problem+json")
+    assert answer[2]["status"] == status
+    if field is not None:
+        assert [error["field"] for error in answer[2]["errors"]] == [field]
+    assert stored_people(product) == []
+
+
+def test_a_second_launch_is_refused_and_the_first_undisturbed(product: Product) -> None:
+    second = run_and_wait("--socket", str(product.socket), "--state-dir", str(product.state), "--port", "0")
+    assert second.returncode == 75
+    assert second.stderr.count("\n") == 1
+    assert str(product.pid) in second.stderr
+    assert product.post_mark("12345") == 201
+    product.wait_for("marks_shown")
+
+
+def test_what_cannot_be_bound_is_one_line_and_exit_code_2(directory: Path) -> None:
+    (directory / "file").touch()
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        state = str(directory / "state")
+        for options in (
+            ["--socket", f"/tmp/{'x' * 120}.sock", "--state-dir", state],
+            ["--socket", str(directory / "file" / "a.sock"), "--state-dir", state],
+            ["--socket", str(directory / "a.sock"), "--state-dir", str(directory / "file" / "state")],
+            ["--socket", str(directory / "a.sock"), "--state-dir", state, "--port", port],
+        ):
+            refused = run_and_wait(*options)
+            assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+            assert "Traceback" not in refused.stderr + refused.stdout
+
+
+def run_and_wait(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(RUN), "--ui", "offscreen", *options],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_http_socket_is_the_launchers(product: Product) -> None:
+    """While the server is stopped a connection is still taken: it waits in the launcher's backlog."""
+    address = urlsplit(product.url)
+    os.kill(product.pids["server"], signal.SIGSTOP)
+    with socket.create_connection((address.hostname, address.port), timeout=5):
+        pass
+    os.kill(product.pids["server"], signal.SIGCONT)
+    assert product.post_mark("12345") == 201
