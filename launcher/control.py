@@ -1,0 +1,79 @@
+"""The control plane: what other processes may ask the launcher, over an ipc.SocketServer of its own.
+
+Owns the server and the words of its requests. Handlers run on ipc's threads: they read the published snapshot, or
+queue a command for the supervisor and answer at once. Must not touch the supervisor's state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ipc import RequestError, SocketServer
+from launcher.status import Meter, Snapshot, describe
+
+
+class RestartChildren(msgspec.Struct, frozen=True):
+    """A command: replace these children."""
+
+    names: tuple[str, ...]
+
+
+class StopAll(msgspec.Struct, frozen=True):
+    """A command: stop everything."""
+
+    reason: str
+
+
+Command = RestartChildren | StopAll
+
+
+class ControlPlane:
+    """Answers `status`, `restart` and `stop`; tells every client of changes."""
+
+    def __init__(self, address: str, authkey: bytes, post: Callable[[Command], None], first: Snapshot) -> None:
+        self._snapshot = first
+        self._post = post
+        self._meter = Meter()
+        self._server = SocketServer(address, authkey=authkey, name="launcher")
+        self._server.on_request("status")(self._status)
+        self._server.on_request("restart")(self._restart)
+        self._server.on_request("stop")(self._stop)
+
+    def start(self) -> None:
+        """Listen. Raises ipc's AddressError."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Say bye to all clients and stop listening."""
+        self._server.stop()
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Replace what is answered, and tell all clients."""
+        self._snapshot = snapshot
+        self._server.broadcast({"type": "children", "children": self._describe()["children"]})
+
+    def _describe(self) -> dict[str, Any]:
+        return describe(self._snapshot, time.monotonic(), self._meter)
+
+    def _status(self, _payload: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "status", **self._describe()}
+
+    def _restart(self, payload: dict[str, Any]) -> dict[str, Any]:
+        snapshot = self._snapshot
+        known = tuple(child.name for child in snapshot.children)
+        asked = payload.get("child")
+        if asked != "all" and asked not in known:
+            raise RequestError("bad_request", f"child: one of {', '.join((*known, 'all'))} is needed, not {asked!r}")
+        if snapshot.is_stopping:
+            raise RequestError("stopping", "the launcher is stopping")
+        names = known if asked == "all" else (str(asked),)
+        self._post(RestartChildren(names))
+        return {"type": "accepted", "children": list(names)}
+
+    def _stop(self, _payload: dict[str, Any]) -> dict[str, Any]:
+        self._post(StopAll("asked over the control plane"))
+        return {"type": "accepted", "pid": self._snapshot.pid}

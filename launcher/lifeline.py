@@ -1,0 +1,117 @@
+"""The thread in a child that listens to the launcher, and ends the child when there is no launcher any more.
+
+Owns the command pipe's reading end, the parent's sentinel and SIGTERM's wake-up pipe. It is a thread of its own
+because the main thread may sit in C code (Qt's event loop) where no Python signal handler runs. Stop callbacks are
+called on it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from typing import NoReturn
+
+import structlog
+
+from ipc.child import ChildSettings
+from launcher.handover import InheritedFd
+from launcher.lines import LineSplitter
+from launcher.pipe_words import Go, decode_command
+
+_log = structlog.get_logger()
+_READ_BYTES = 64 << 10
+
+
+class Lifeline:
+    """Waits for go, stop, SIGTERM and the launcher's end, all at once."""
+
+    def __init__(self, commands: InheritedFd) -> None:
+        self._commands = commands
+        self._splitter = LineSplitter()
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_reader, False)
+        os.set_blocking(self._wake_writer, False)
+        self._lock = threading.Lock()
+        self._callbacks: deque[Callable[[], None]] = deque()
+        self._settings: ChildSettings | None = None
+        self._is_stopping = False
+        self._decided = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lifeline", daemon=True)
+
+    def start(self) -> None:
+        """Take over SIGTERM and start listening. On the main thread."""
+        signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, _do_nothing)
+        self._thread.start()
+
+    def wait_for_go(self) -> ChildSettings | None:
+        """Wait until the launcher says go and return the settings; None when it is time to stop already."""
+        self._decided.wait()
+        return None if self._is_stopping else self._settings
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once on this thread when it is time to stop, at once if it already is."""
+        with self._lock:
+            self._callbacks.append(callback)
+            is_late = self._is_stopping
+        if is_late:
+            self._wake()
+
+    def _run(self) -> None:
+        parent = multiprocessing.parent_process()
+        sources = [self._commands.fileno(), self._wake_reader]
+        if parent is not None:
+            sources.append(parent.sentinel)
+        while True:
+            ready = wait(sources)
+            if parent is not None and parent.sentinel in ready:
+                _die()
+            if self._commands.fileno() in ready:
+                self._read_commands()
+            if self._wake_reader in ready:
+                # Nobody writes to this pipe but SIGTERM, and a late `on_stop`.
+                os.read(self._wake_reader, _READ_BYTES)
+                self._stop()
+
+    def _read_commands(self) -> None:
+        data = os.read(self._commands.fileno(), _READ_BYTES)
+        if not data:
+            _die()
+        for line in self._splitter.feed(data):
+            command = decode_command(line)
+            if isinstance(command, Go):
+                self._settings = command.settings
+                self._decided.set()
+            else:
+                self._stop()
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._is_stopping = True
+            callbacks, self._callbacks = self._callbacks, deque()
+        self._decided.set()
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 - this thread's top frame: the other callbacks still have to run
+                _log.exception("stop_callback_failed")
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_writer, b"\0")
+        except BlockingIOError:
+            pass  # full: it is about to wake anyway
+
+
+def _do_nothing(_signal: int, _frame: object) -> None:
+    """Make the interpreter write to the wake-up descriptor instead of dying."""
+
+
+def _die() -> NoReturn:
+    # The launcher is gone. Whoever waits for a lock, a dialogue or a query must not outlive it.
+    os._exit(1)

@@ -1,0 +1,245 @@
+"""The launcher's end of one child process: its pipes, its pidfd, its death.
+
+Owns one spawned Process and the descriptors that go with it. Must not know why a child is started or stopped. Used
+by the supervisor's thread alone, which has to outlive every child: the kernel kills a child when the thread that
+spawned it ends. Nothing here waits for a child.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from typing import Any
+
+import msgspec
+
+from launcher import child, leash
+from launcher.handover import TERMINAL_SIGNALS, InheritedFd
+from launcher.lines import LineSplitter
+from launcher.pipe_words import Command, Go, Notice, decode_notice, encode
+
+_READ_BYTES = 64 << 10
+_READS_PER_TURN = 4
+_READS_AFTER_DEATH = 64  # a grandchild may hold the pipe and go on writing: 4 MiB are enough last words
+_LOG_PIPE_BYTES = 1 << 20  # absorbs a burst while the loop is busy with something else
+_spawn = multiprocessing.get_context("spawn")
+
+
+class Handed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child is given besides its pipes."""
+
+    entry: str
+    log_level: str
+    locks: tuple[InheritedFd, ...] = ()
+    listener: Any = None
+    http_socket: Any = None
+
+
+class ExitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended: by its exit code, or by a signal of this name."""
+
+    exit_code: int | None = None
+    signal: str | None = None
+
+    @property
+    def words(self) -> str:
+        """Say it in words."""
+        return f"killed by {self.signal}" if self.signal else f"exit code {self.exit_code}"
+
+
+class ChildProcess:
+    """A process that has been spawned, and waits for `go` until it gets it."""
+
+    def __init__(self, name: str, handed: Handed) -> None:
+        self.name = name
+        self.was_told_to_go = False
+        self.setup_failure = ""
+        self._notice_lines = LineSplitter()
+        self._log_lines = LineSplitter()
+        self._open_fds: set[int] = set()
+        theirs: list[InheritedFd] = []
+        try:
+            self._commands = self._pipe(theirs, ours_is_reader=False)
+            self.notices = self._pipe(theirs, ours_is_reader=True)
+            self.log = self._pipe(theirs, ours_is_reader=True)
+            _enlarge(self.log)
+            self._process = _start(name, _birth(handed, *theirs))
+        except OSError:
+            self._close_pipes()
+            raise
+        finally:
+            for descriptor in theirs:
+                descriptor.close()
+        self.started_s = time.monotonic()
+        self.pid: int = self._process.pid or 0
+        self._pidfd = _open_pidfd(self.pid)
+        self.death = self._process.sentinel if self._pidfd is None else self._pidfd
+        """Readable once the process is dead."""
+
+    def go(self, word: Go) -> None:
+        """Let the process run; its uptime counts from here."""
+        self.was_told_to_go = True
+        self.started_s = time.monotonic()
+        self.command(word)
+
+    def command(self, word: Command) -> None:
+        """Tell the child something; what a dead or deaf one does not take is lost."""
+        try:
+            os.write(self._commands, encode(word))
+        except (BrokenPipeError, BlockingIOError):
+            pass  # its death, or the next rung of the ladder, deals with it
+
+    def send_signal(self, name: str) -> None:
+        """Send a signal to this process, and never to another that got its pid."""
+        number = signal.Signals[name]
+        try:
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, number)
+            elif self._process.exitcode is None:
+                os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass  # dead already; `death` says so
+
+    def read_notices(self) -> list[Notice]:
+        """Return what the child has said on its notice pipe."""
+        data, _is_open = self._read(self.notices, _READS_PER_TURN)
+        notices = []
+        for line in self._notice_lines.feed(data):
+            try:
+                notices.append(decode_notice(line))
+            except msgspec.MsgspecError:
+                pass  # the child has written to a descriptor that is not its own; no reason for us to fall
+        return notices
+
+    def read_log(self) -> list[bytes]:
+        """Return complete lines of the child's output, as many as one turn of the loop should bear."""
+        data, is_open = self._read(self.log, _READS_PER_TURN)
+        lines = self._log_lines.feed(data)
+        return lines if is_open else lines + self._log_lines.flush()
+
+    def is_open(self, descriptor: int) -> bool:
+        """Whether there is still something to come from `notices` or `log`."""
+        return descriptor in self._open_fds
+
+    def reap(self) -> ExitStatus:
+        """Return how the dead process ended. Call when `death` is readable."""
+        if self._pidfd is None:
+            self._process.join()  # a sentinel fires a moment before the process can be waited for
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            return ExitStatus(signal=_signal_name(-code))
+        return ExitStatus(exit_code=code)
+
+    def last_words(self) -> list[bytes]:
+        """Return what is left in the dead child's log pipe, the unfinished line too."""
+        data, _is_open = self._read(self.log, _READS_AFTER_DEATH)
+        return self._log_lines.feed(data) + self._log_lines.flush()
+
+    def close(self) -> None:
+        """Let go of every descriptor. Call after `reap`."""
+        self._close_pipes()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+        self._process.close()
+
+    def _close_pipes(self) -> None:
+        while self._open_fds:
+            os.close(self._open_fds.pop())
+
+    def _pipe(self, theirs: list[InheritedFd], *, ours_is_reader: bool) -> int:
+        """Return our end of a new pipe; the child's is added to `theirs`."""
+        reader, writer = os.pipe()
+        ours, other = (reader, writer) if ours_is_reader else (writer, reader)
+        os.set_blocking(ours, False)
+        self._open_fds.add(ours)
+        theirs.append(InheritedFd(other))
+        return ours
+
+    def _read(self, descriptor: int, max_reads: int) -> tuple[bytes, bool]:
+        """Return what can be read without waiting, and whether more may come later."""
+        chunks: list[bytes] = []
+        while descriptor in self._open_fds and len(chunks) < max_reads:
+            try:
+                chunk = os.read(descriptor, _READ_BYTES)
+            except BlockingIOError:
+                break
+            if not chunk:
+                self._open_fds.discard(descriptor)
+                os.close(descriptor)
+                break
+            chunks.append(chunk)
+        return b"".join(chunks), descriptor in self._open_fds
+
+
+def _birth(handed: Handed, commands: InheritedFd, notices: InheritedFd, log: InheritedFd) -> child.Birth:
+    return child.Birth(
+        commands=commands,
+        notices=notices,
+        log=log,
+        **{field: getattr(handed, field) for field in handed.__struct_fields__},
+    )
+
+
+def _start(name: str, birth: child.Birth) -> Any:
+    process = _spawn.Process(target=leash.main, args=(leash.Leash(os.getpid()), birth), name=name)
+    # First, because it unblocks SIGINT when it has to start its helper.
+    resource_tracker.ensure_running()
+    with _terminal_blocked():
+        process.start()
+    return process
+
+
+@contextmanager
+def _terminal_blocked() -> Iterator[None]:
+    """Let a child be born with Ctrl-C blocked, so that it cannot hit a child that has not learnt to ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def stop_resource_tracker(timeout_s: float) -> None:
+    """End the helper that `multiprocessing` starts beside the first child, so that no process outlives us.
+
+    It goes by itself once nobody holds its pipe; this waits for it, which its own `_stop` would do without limit.
+    """
+    tracker: Any = resource_tracker._resource_tracker
+    descriptor, pid = tracker._fd, tracker._pid
+    if descriptor is None or pid is None:
+        return
+    tracker._fd = tracker._pid = None
+    os.close(descriptor)
+    pidfd = _open_pidfd(pid)
+    if pidfd is not None:
+        if wait([pidfd], timeout_s):
+            os.waitpid(pid, os.WNOHANG)
+        os.close(pidfd)
+
+
+def _open_pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _enlarge(pipe: int) -> None:
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _LOG_PIPE_BYTES)
+    except (AttributeError, OSError):
+        pass  # the system's own size does too
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"

@@ -1,0 +1,128 @@
+"""What the operator asked for, checked.
+
+Owns the meaning of the options and the paths derived from them. Reads the environment and looks at paths, binds
+nothing and starts nothing. Runs on the main thread before anything else does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ipc.endpoint import DEFAULT_SOCKET_PATH, check_path
+from ipc.errors import AddressError
+from launcher.errors import SettingsError
+
+DEFAULT_PORT = 1340
+UI_MODES = ("auto", "offscreen", "none")
+LOG_FORMATS = ("auto", "console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_HEADLESS_PLATFORMS = ("offscreen", "minimal")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of one launch."""
+
+    socket: str = DEFAULT_SOCKET_PATH
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    state_dir: str = ""
+    ui: str = "auto"
+    log_format: str = "auto"
+    log_level: str = "info"
+    log_payloads: bool = False
+    exit_on_fatal: bool = False
+
+    @property
+    def control_socket(self) -> str:
+        """Where the launcher itself listens."""
+        return control_path(self.socket)
+
+
+def socket_path_of(given: str) -> str:
+    """Return the absolute path that `--socket` means; an empty one stays empty, for the check to name."""
+    return str(Path(given).expanduser().absolute()) if given else ""
+
+
+def control_path(socket_path: str) -> str:
+    """Return the control socket's path: beside the data plane's."""
+    path = Path(socket_path)
+    return str(path.with_name(f"{path.stem}-control.sock"))
+
+
+def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
+    """Return the settings with absolute paths and defaults filled in. Raises SettingsError."""
+    settings = msgspec.structs.replace(
+        settings,
+        socket=socket_path_of(settings.socket),
+        state_dir=str(Path(settings.state_dir or _default_state_dir(environment)).expanduser().absolute()),
+    )
+    _check_socket(settings)
+    _check_host(settings.host)
+    if not 0 <= settings.port <= 65535:
+        raise SettingsError(f"--port {settings.port}: choose 1 to 65535, or 0 for a free port")
+    return settings
+
+
+def make_state_dir(path: str) -> None:
+    """Create the state directory and its `logs`, for us alone. Raises SettingsError."""
+    for directory in (Path(path), Path(path, "logs")):
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"--state-dir {path}: cannot create {directory}: {error.strerror}; choose a directory you can write to"
+            ) from error
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise SettingsError(f"--state-dir {path}: {directory} is not writable; choose one you can write to")
+
+
+def why_offscreen(ui: str, environment: Mapping[str, str]) -> str | None:
+    """Return why the ui gets no window, or None when it gets one."""
+    if ui == "offscreen":
+        return "--ui offscreen"
+    platform = environment.get("QT_QPA_PLATFORM", "")
+    if platform.split(":")[0] in _HEADLESS_PLATFORMS:
+        return f"QT_QPA_PLATFORM={platform}"
+    if platform or environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"):
+        return None
+    return "no DISPLAY or WAYLAND_DISPLAY"
+
+
+def _default_state_dir(environment: Mapping[str, str]) -> Path:
+    base = environment.get("XDG_STATE_HOME", "")
+    # The XDG specification: a relative path there is invalid and to be ignored.
+    return (Path(base) if base.startswith("/") else Path("~/.local/state")) / "axon-attendance"
+
+
+def _check_socket(settings: Settings) -> None:
+    try:
+        check_path(settings.socket)
+    except AddressError as error:
+        raise SettingsError(f"--socket: {error}") from error
+    try:
+        check_path(settings.control_socket)
+    except AddressError as error:
+        reason = f"--socket: choose a shorter path; the control socket's beside it does not fit: {error}"
+        raise SettingsError(reason) from error
+    directory = Path(settings.socket).parent
+    if not directory.is_dir():
+        raise SettingsError(f"--socket {settings.socket}: {directory} is not a directory; create it or choose another")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise SettingsError(f"--socket {settings.socket}: {directory} is not writable; choose another directory")
+
+
+def _check_host(host: str) -> None:
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise SettingsError(f"--host {host!r}: give a loopback address such as 127.0.0.1 or ::1") from None
+    if not is_loopback:
+        raise SettingsError(
+            f"--host {host}: other machines may only connect with device keys, which do not exist yet; "
+            "use 127.0.0.1, ::1 or localhost"
+        )

@@ -1,0 +1,265 @@
+"""The loop: sees what happens to the children, asks the policy, does what it says.
+
+Owns the course of one launch, from the first start to the last exit. Must not know why a rule is as it is (`policy`,
+`order`), what a log line looks like (`logs`) or how a child is spawned (`process`). Runs on the main thread, which
+waits for nothing but `wait`; other threads reach it through the wake-up pipe alone.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from typing import cast
+
+import msgspec
+import structlog
+
+from ipc.child import EXIT_SETUP, ChildSettings
+from launcher.control import RestartChildren, StopAll
+from launcher.errors import EXIT_GAVE_UP, EXIT_OK, LauncherError
+from launcher.logs import LogPipeline
+from launcher.order import STOP_TIMEOUT_S, kill_at_s, next_to_start, next_to_stop
+from launcher.pipe_words import Go, Stop
+from launcher.policy_types import (
+    Action,
+    BecameReady,
+    Event,
+    Exited,
+    GiveUp,
+    KillRequested,
+    Quit,
+    ReportHung,
+    RestartRequested,
+    ScheduleRestart,
+    SendSignal,
+    SendStop,
+    Start,
+    StartFailed,
+    StartRequested,
+    State,
+    StopRequested,
+    Ticked,
+)
+from launcher.process import ChildProcess, ExitStatus
+from launcher.process_table import ProcessTable, Supplies
+from launcher.roster import Roster
+from launcher.spec import ChildSpec
+from launcher.status import Snapshot
+from launcher.wakeup import Wakeup
+
+_log = structlog.get_logger()
+_LAST_KILL_S = 1.0
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the supervisor works with."""
+
+    specs: tuple[ChildSpec, ...]
+    child_settings: ChildSettings
+    supplies: Supplies
+    exit_on_fatal: bool
+    logs: LogPipeline
+    wakeup: Wakeup
+    publish: Callable[[Snapshot], None]
+    first: Snapshot
+
+
+class Supervisor:
+    """Runs the children of one launch until it is over."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._specs = {spec.name: spec for spec in launch.specs}
+        self._roster = Roster(launch.specs)
+        self._processes = ProcessTable(launch.supplies, launch.logs, self)
+        self._processes.descriptors[launch.wakeup.fileno()] = self._on_wakeup
+        self._stop_by_s: float | None = None
+        self._is_announced = False
+        self._exit_code = EXIT_OK
+
+    def run(self) -> int:
+        """Start the children, keep them running, stop them when asked; return the exit code."""
+        try:
+            self._spawn_all()
+            self._settle()
+            while self._stop_by_s is None or self._processes:
+                descriptors = self._processes.descriptors
+                # Looked up before any of them runs: a callback may close a descriptor and open one of the same number.
+                ready = cast("list[int]", wait(list(descriptors), self._timeout_s()))
+                for callback in [descriptors[descriptor] for descriptor in ready]:
+                    callback()
+                for name in self._roster.due(time.monotonic()):
+                    self._feed(name, Ticked())
+                self._settle()
+        finally:
+            self._processes.kill_all(_LAST_KILL_S)
+        return self._exit_code
+
+    def _timeout_s(self) -> float | None:
+        deadline_s = self._roster.deadline_s
+        return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+
+    # What happens.
+
+    def child_ready(self, process: ChildProcess) -> None:
+        """Take a child for running. Called by the process table."""
+        if self._roster.children[process.name].state is not State.STARTING:
+            return
+        start_s = round(time.monotonic() - process.started_s, 3)
+        _log.info("child_ready", child=process.name, child_pid=process.pid, start_s=start_s)
+        self._feed(process.name, BecameReady())
+
+    def child_exited(self, process: ChildProcess, status: ExitStatus) -> None:
+        """Log a death and let the policy judge it. Called by the process table."""
+        name, uptime_s = process.name, round(time.monotonic() - process.started_s, 3)
+        was_expected = self._stop_by_s is not None or self._roster.children[name].state is State.STOPPING
+        (_log.info if was_expected or status.exit_code == 0 else _log.warning)(
+            "child_exited",
+            child=name,
+            child_pid=process.pid,
+            exit_code=status.exit_code,
+            signal=status.signal,
+            uptime_s=uptime_s,
+        )
+        self._roster.note_exit(name, status, uptime_s)
+        self._feed(
+            name,
+            Exited(
+                exit_code=status.exit_code,
+                signal=status.signal,
+                is_setup_failure=status.exit_code == EXIT_SETUP,
+                reason=process.setup_failure or status.words,
+                jitter=_jitter(),
+            ),
+        )
+
+    def _on_wakeup(self) -> None:
+        signals, commands = self._launch.wakeup.take()
+        for number in signals:
+            self._on_signal(number)
+        for command in commands:
+            if isinstance(command, StopAll):
+                self._stop(command.reason)
+            elif isinstance(command, RestartChildren):
+                self._restart(command.names)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP:
+            self._restart(tuple(self._specs))
+        elif number == signal.SIGINT and self._stop_by_s is not None:
+            for name in self._specs:
+                self._feed(name, KillRequested())
+        else:
+            self._stop(number.name)
+
+    # The tree.
+
+    def _spawn_all(self) -> None:
+        """Have all children import at the same time; each goes when it is its turn."""
+        for name, spec in self._specs.items():
+            try:
+                self._processes.spawn(spec)
+            except OSError as error:
+                # Its start will try again, and is counted then.
+                _log.warning("child_not_spawned", child=name, reason=str(error))
+
+    def _settle(self) -> None:
+        """Do what the states of the children make possible, until there is nothing left to do."""
+        while self._start_next() if self._stop_by_s is None else self._stop_next():
+            pass
+        if self._roster.take_change():
+            snapshot = self._roster.snapshot(self._launch.first, is_stopping=self._stop_by_s is not None)
+            self._launch.publish(snapshot)
+        if self._roster.are_all_running and not self._is_announced:
+            self._is_announced = True
+            first = self._launch.first
+            _log.info("launcher_ready", url=first.url, socket=first.socket, control_socket=first.control_socket)
+
+    def _start_next(self) -> bool:
+        name = next_to_start(self._roster.children, self._roster.started)
+        if name is None:
+            return False
+        self._feed(name, StartRequested())
+        return True
+
+    def _stop_next(self) -> bool:
+        """Ask the next child to stop; False when there is one to wait for, or none left."""
+        children = self._roster.children
+        name = next_to_stop(children)
+        if name is None or self._stop_by_s is None:
+            return False
+        self._feed(name, StopRequested(kill_at_s(children, self._stop_by_s, time.monotonic())))
+        return True
+
+    def _stop(self, reason: str) -> None:
+        if self._stop_by_s is not None:
+            return
+        self._stop_by_s = time.monotonic() + STOP_TIMEOUT_S
+        _log.info("shutdown_started", reason=reason, deadline_s=STOP_TIMEOUT_S)
+        for process in self._processes.all():
+            if not process.was_told_to_go:
+                process.send_signal("SIGKILL")  # it has done nothing yet that it could finish
+
+    def _restart(self, names: tuple[str, ...]) -> None:
+        if self._stop_by_s is not None:
+            return
+        _log.info("restart_requested", children=list(names))
+        for name in names:
+            self._feed(name, RestartRequested())
+
+    # What the policy wants done.
+
+    def _feed(self, name: str, event: Event) -> None:
+        for action in self._roster.apply(name, event, time.monotonic()):
+            self._perform(name, action)
+
+    def _perform(self, name: str, action: Action) -> None:
+        process = self._processes.get(name)
+        match action:
+            case Start():
+                self._go(name)
+            case SendStop() if process is not None:
+                process.command(Stop())
+            case SendSignal(signal_name) if process is not None:
+                _log.info("child_signalled", child=name, child_pid=process.pid, signal=signal_name)
+                process.send_signal(signal_name)
+            case ScheduleRestart(delay_s, attempt, reason):
+                delay_s = round(delay_s, 3)
+                _log.warning("restart_scheduled", child=name, delay_s=delay_s, attempt=attempt, reason=reason)
+            case ReportHung(reason):
+                child_pid = process.pid if process else None
+                _log.error("child_hung", child=name, child_pid=child_pid, reason=reason)
+            case GiveUp(reason):
+                self._give_up(name, reason)
+            case Quit():
+                self._stop(f"{name} quit")
+
+    def _go(self, name: str) -> None:
+        try:
+            process = self._processes.get(name) or self._processes.spawn(self._specs[name])
+        except LauncherError as error:
+            self._feed(name, StartFailed(str(error)))
+            return
+        except OSError as error:
+            # No memory, no descriptors: that may pass, so it counts as a crash and is tried again.
+            self._feed(name, Exited(exit_code=None, reason=f"cannot be started: {error}", jitter=_jitter()))
+            return
+        process.go(Go(msgspec.structs.replace(self._launch.child_settings, name=name)))
+        _log.info("child_started", child=name, child_pid=process.pid)
+        self._roster.note_start(name, process.pid, process.started_s)
+
+    def _give_up(self, name: str, reason: str) -> None:
+        _log.error("child_fatal", child=name, reason=reason)
+        if self._specs[name].takes_sockets:
+            # Nobody is going to accept: refuse clients rather than let them wait in the backlog.
+            self._launch.supplies.sockets.close()
+        if self._launch.exit_on_fatal:
+            self._exit_code = EXIT_GAVE_UP
+            self._stop("a child was given up")
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - spreads restarts, keeps no secret

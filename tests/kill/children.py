@@ -1,0 +1,121 @@
+"""Tiny children for the launcher's tests, each a function; `run_children.py` launches them by name."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+
+import structlog
+
+from ipc.child import ChildContext, ChildSetupError
+
+log = structlog.get_logger()
+
+
+def steady(context: ChildContext) -> int:
+    """Be ready at once and work until told to stop."""
+    stopped = threading.Event()
+    context.on_stop(stopped.set)
+    context.ready()
+    log.info("child_working")
+    stopped.wait()
+    log.info("child_finished", reason="told to stop")
+    return 0
+
+
+def accepting(context: ChildContext) -> int:
+    """Answer every HTTP connection on the handed socket with 204, and say which sockets were handed over."""
+    assert context.http_socket is not None
+    assert context.listener is not None
+    stopped = threading.Event()
+    context.on_stop(stopped.set)
+    http = context.http_socket
+
+    def serve() -> None:
+        while True:
+            connection, _address = http.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+    threading.Thread(target=serve, daemon=True).start()
+    log.info("sockets_handed", port=http.getsockname()[1], address=context.listener.address)
+    context.ready()
+    log.info("child_working")
+    stopped.wait()
+    return 0
+
+
+def stubborn(context: ChildContext) -> int:
+    """Ignore every polite request to stop, SIGTERM included."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    context.on_stop(lambda: log.info("stop_ignored"))
+    context.ready()
+    while True:
+        signal.pause()
+
+
+def blocked_in_c(context: ChildContext) -> int:
+    """Sit in one long C call on the main thread, as a Qt loop does; only the lifeline thread can end it."""
+    reader, writer = os.pipe()
+    context.on_stop(lambda: os.write(writer, b"\0"))
+    context.ready()
+    os.read(reader, 1)
+    return 0
+
+
+def crashing(_context: ChildContext) -> int:
+    """Fail before being ready."""
+    raise RuntimeError("broken as ordered")
+
+
+def never_ready(_context: ChildContext) -> int:
+    """Never say ready."""
+    while True:
+        signal.pause()
+
+
+def quitting(context: ChildContext) -> int:
+    """Be ready, then leave as a user who closes the window does."""
+    context.ready()
+    return 0
+
+
+def unconfigured(_context: ChildContext) -> int:
+    """Find out that it cannot run."""
+    raise ChildSetupError("the widget library is missing\napt install widgets")
+
+
+def noisy(context: ChildContext) -> int:
+    """Print in every way there is, then work."""
+    print("printed to stdout")
+    print("printed to stderr", file=sys.stderr)
+    os.write(2, b"bytes \xff\xfe that are not UTF-8\n")
+    os.write(1, b'{"no": "event"}\n')
+    os.write(1, b"x" * 200_000 + b"\n")
+    os.write(2, b"without a newline")
+    return steady(context)
+
+
+def chattering(context: ChildContext) -> int:
+    """Log more than any pipe holds, then work."""
+    for number in range(5000):
+        log.info("chattered", number=number, text="x" * 200)
+    return steady(context)
+
+
+def mumbling(_context: ChildContext) -> int:
+    """Die by SIGKILL in the middle of a line."""
+    os.write(1, b"a whole line\nhalf a li")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def dumping(_context: ChildContext) -> int:
+    """Die by SIGSEGV right after some last words."""
+    os.write(2, b"last words")
+    faulthandler._sigsegv()
+    return 0

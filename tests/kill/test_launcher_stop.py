@@ -1,0 +1,161 @@
+"""How a launch ends, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from tests.kill.conftest import Launch, Launched, gone_within
+
+BOTH = {"server": "steady", "ui": "steady"}
+
+
+def stop_and_check(launched: Launched, reason: str) -> list[dict[str, object]]:
+    """Wait for the end and check that it was clean; return how the children ended, in order."""
+    assert launched.wait_for("shutdown_started")["reason"] == reason
+    assert launched.wait_for("shutdown_completed")["exit_code"] == 0
+    assert launched.wait_for_exit() == 0
+    assert launched.stderr_after_exit() == ""
+    assert launched.files() == set()
+    return launched.remaining("child_exited")
+
+
+@pytest.mark.parametrize("children", [BOTH, {"server": "blocked_in_c", "ui": "blocked_in_c"}])
+def test_ctrl_c_stops_the_ui_then_the_server_without_a_traceback(launch: Launch, children: dict[str, str]) -> None:
+    launched = launch(children)
+    launched.wait_for("launcher_ready")
+    tree = launched.tree()
+
+    launched.signal_group(signal.SIGINT)
+
+    exits = stop_and_check(launched, "SIGINT")
+    assert [(event["child"], event["exit_code"]) for event in exits] == [("ui", 0), ("server", 0)]
+    assert launched.remaining("child_output") == []
+    assert gone_within(tree, 0) == []
+
+
+def test_ctrl_c_while_the_children_are_being_spawned_shows_no_traceback(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("child_started", child="server")
+
+    launched.signal_group(signal.SIGINT)
+
+    stop_and_check(launched, "SIGINT")
+    assert launched.remaining("child_output") == []
+
+
+def test_sighup_to_the_group_restarts_the_children_which_do_not_die_of_it(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    for child in BOTH:
+        launched.wait_for("child_ready", child=child)
+
+    launched.signal_group(signal.SIGHUP)
+
+    for child in BOTH:
+        assert launched.wait_for("child_exited", child=child)["exit_code"] == 0
+        launched.wait_for("child_ready", child=child)
+
+
+def test_sigterm_to_the_launcher_alone_stops_everything(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    tree = launched.tree()
+
+    launched.process.send_signal(signal.SIGTERM)
+
+    stop_and_check(launched, "SIGTERM")
+    assert gone_within(tree, 0) == []
+
+
+def test_a_ui_that_leaves_with_0_ends_everything(launch: Launch) -> None:
+    launched = launch({"server": "steady", "ui": "quitting"})
+
+    exits = stop_and_check(launched, "ui quit")
+
+    assert [event["child"] for event in exits] == ["ui", "server"]
+
+
+def test_a_server_that_leaves_with_0_is_replaced(launch: Launch) -> None:
+    launched = launch({"server": "quitting", "ui": "steady"})
+
+    assert launched.wait_for("restart_scheduled", child="server")["reason"] == "exit code 0"
+
+
+def test_stubborn_children_are_killed_within_the_deadline(launch: Launch) -> None:
+    launched = launch({"server": "stubborn", "ui": "stubborn"})
+    launched.wait_for("launcher_ready")
+    began_s = time.monotonic()
+
+    launched.process.send_signal(signal.SIGTERM)
+
+    exits = stop_and_check(launched, "SIGTERM")
+    assert 4.0 < time.monotonic() - began_s < 5.5
+    assert [(event["child"], event["signal"]) for event in exits] == [("ui", "SIGKILL"), ("server", "SIGKILL")]
+    signals = [(event["child"], event["signal"]) for event in launched.remaining("child_signalled")]
+    assert signals == [("ui", "SIGTERM"), ("ui", "SIGKILL"), ("server", "SIGTERM"), ("server", "SIGKILL")]
+
+
+def test_a_second_ctrl_c_kills_now(launch: Launch) -> None:
+    launched = launch({"server": "stubborn", "ui": "stubborn"})
+    launched.wait_for("launcher_ready")
+    launched.signal_group(signal.SIGINT)
+    launched.wait_for("stop_ignored", proc="ui")
+    began_s = time.monotonic()
+
+    launched.signal_group(signal.SIGINT)
+
+    assert launched.wait_for_exit() == 0
+    assert time.monotonic() - began_s < 2.0
+    assert launched.files() == set()
+
+
+def test_a_reader_that_goes_away_ends_the_launch_cleanly(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    tree = launched.tree()
+    assert launched.process.stdout is not None
+    launched.process.stdout.close()
+
+    # Something has to be written for the closed pipe to be noticed.
+    server = next(process for process in tree if process.pid == server_pid(launched))
+    server.send_signal(signal.SIGKILL)
+
+    assert launched.process.wait(10) == 0
+    assert launched.stderr_after_exit() == ""
+    assert launched.files() == set()
+    assert gone_within(tree, 0) == []
+
+
+def server_pid(launched: Launched) -> int:
+    pid: int = launched.remaining("child_started")[0]["child_pid"]
+    return pid
+
+
+def test_a_reader_that_stands_still_does_not_stop_supervision(launch: Launch) -> None:
+    launched = launch({"server": "chattering", "ui": "steady"})
+    launched.wait_for("launcher_ready")
+    pid = launched.remaining("child_started")[0]["child_pid"]
+    # From here on nobody reads stdout, which fills up; the log file tells what happens meanwhile.
+    os.kill(pid, signal.SIGKILL)
+
+    with subprocess.Popen(
+        ["/usr/bin/tail", "-n", "+1", "-F", str(launched.directory / "state/logs/axon.jsonl")], stdout=subprocess.PIPE
+    ) as tail:
+        assert tail.stdout is not None
+        ready = 0
+        for line in tail.stdout:
+            event = json.loads(line)
+            ready += event["event"] == "child_ready" and event["child"] == "server"
+            if ready == 2:
+                break
+        tail.kill()
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.process.wait(10) == 0, "the flush at the end is bounded"
+    assert not psutil.pid_exists(pid)

@@ -1,0 +1,105 @@
+"""Options from arguments, environment and file; errors as one line and an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher import cli
+from launcher.settings import Settings
+from launcher.spec import ChildSpec
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, tuple[ChildSpec, ...]]]:
+    """Instead of launching, remember what would have been launched."""
+    found: list[tuple[Settings, tuple[ChildSpec, ...]]] = []
+
+    def run(settings: Settings, specs: tuple[ChildSpec, ...]) -> int:
+        found.append((settings, specs))
+        return 70
+
+    monkeypatch.setattr("launcher.launch.run", run)
+    return found
+
+
+def test_the_exit_code_of_a_launch_is_passed_on(launched: list[tuple[Settings, tuple[ChildSpec, ...]]]) -> None:
+    assert cli.main([]) == 70
+    settings, specs = launched[0]
+    assert (settings.socket, settings.host, settings.port) == ("/tmp/axon-attendance.sock", "127.0.0.1", 1340)
+    assert [spec.name for spec in specs] == ["server", "ui"]
+
+
+def test_ui_none_launches_the_server_alone(launched: list[tuple[Settings, tuple[ChildSpec, ...]]]) -> None:
+    cli.main(["--ui", "none"])
+
+    assert [spec.name for spec in launched[0][1]] == ["server"]
+
+
+def test_arguments_beat_the_environment_and_that_the_file(
+    launched: list[tuple[Settings, tuple[ChildSpec, ...]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "axon.toml"
+    file.write_text('port = 1\nlog-level = "debug"\nlog_format = "json"\nexit-on-fatal = true\n')
+    monkeypatch.setenv("AXON_PORT", "2")
+    monkeypatch.setenv("AXON_LOG_LEVEL", "error")
+    monkeypatch.setenv("AXON_CONFIG", str(file))
+
+    cli.main(["--port", "3"])
+
+    settings = launched[0][0]
+    assert (settings.port, settings.log_level, settings.log_format, settings.exit_on_fatal) == (
+        3,
+        "error",
+        "json",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("port = [", "not TOML"),
+        ("colour = 1", "unknown key 'colour'"),
+        ("port = [1]", "port: a string, a number or true/false"),
+        ('port = "http"', "--port"),
+        ('ui = "curses"', "--ui"),
+    ],
+)
+def test_a_bad_file_is_named_in_one_line(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "axon.toml"
+    file.write_text(text)
+
+    assert cli.main(["--config", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("axon: ")
+    assert words in line
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["stop"], ["restart", "ui"], ["send", '{"type": "x"}']])
+def test_a_subcommand_without_an_instance_says_so(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    socket = str(tmp_path / "a.sock")
+
+    assert cli.main([*arguments, "--socket", socket]) == 3
+    assert cli.main(["--socket", socket, *arguments]) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(socket in line for line in lines)
+
+
+@pytest.mark.parametrize("message", ["text", "[1]", "{"])
+def test_send_takes_objects_only(message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["send", message]) == 2
+    assert "a JSON object is needed" in capsys.readouterr().err
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for field in Settings.__struct_fields__:
+        assert f"--{field.replace('_', '-')}" in text

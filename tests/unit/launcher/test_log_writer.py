@@ -1,0 +1,109 @@
+"""A writer never makes anybody wait, and says what it lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from launcher.log_writer import LogTarget, LogWriter, close_all
+
+
+def writer(
+    write: Callable[[list[bytes]], None],
+    max_bytes: int = 1 << 20,
+    on_failure: Callable[[str, OSError], bool] = lambda _name, _error: False,
+) -> LogWriter:
+    return LogWriter(
+        LogTarget(
+            name="test",
+            write=write,
+            count_line=lambda name, count: f"{name} lost {count}".encode(),
+            on_failure=on_failure,
+            max_bytes=max_bytes,
+        )
+    )
+
+
+def test_lines_arrive_in_order_and_close_waits_for_them() -> None:
+    lines: list[bytes] = []
+    it = writer(lines.extend)
+    it.start()
+    for number in range(1000):
+        it.put(b"%d" % number)
+
+    assert it.close(5)
+    assert lines == [b"%d" % number for number in range(1000)]
+
+
+def test_a_target_that_stands_still_costs_lines_not_time_and_the_loss_is_said() -> None:
+    lines: list[bytes] = []
+    is_writing, may_go_on = threading.Event(), threading.Event()
+
+    def stand_still(batch: list[bytes]) -> None:
+        is_writing.set()
+        may_go_on.wait(10)
+        lines.extend(batch)
+
+    it = writer(stand_still, max_bytes=1000)
+    it.start()
+    it.put(b"first")
+    assert is_writing.wait(10)
+    for _ in range(100):
+        it.put(b"x" * 36)  # 100 bytes with their overhead: ten fit
+    may_go_on.set()
+
+    assert it.close(5)
+    assert lines == [b"first", *[b"x" * 36] * 10, b"test lost 90"]
+
+
+def test_close_gives_up_on_a_target_that_never_returns() -> None:
+    may_end = threading.Event()
+    it = writer(lambda _batch: may_end.wait(10) and None)
+    it.start()
+    it.put(b"stuck")
+
+    assert not it.close(0.05)
+    may_end.set()
+    assert it.close(5)
+
+
+def test_a_target_that_nobody_reads_ends_the_writer_and_further_lines_are_let_go() -> None:
+    failures: list[str] = []
+
+    def fail(_batch: list[bytes]) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    def give_up(name: str, error: OSError) -> bool:
+        failures.append(f"{name}: {error}")
+        return False
+
+    it = writer(fail, on_failure=give_up)
+    it.start()
+    it.put(b"line")
+    assert it.close(5)
+    it.put(b"late")
+
+    assert failures == ["test: nobody reads"]
+
+
+def test_a_target_that_recovers_gets_the_next_lines_and_the_number_of_lost_ones() -> None:
+    lines: list[bytes] = []
+    has_failed = threading.Event()
+
+    def fail_once(batch: list[bytes]) -> None:
+        if not has_failed.is_set():
+            raise OSError("disk full")
+        lines.extend(batch)
+
+    def go_on(_name: str, _error: OSError) -> bool:
+        has_failed.set()
+        return True
+
+    it = writer(fail_once, on_failure=go_on)
+    it.start()
+    it.put(b"lost")
+    assert has_failed.wait(10)
+    it.put(b"kept")
+
+    close_all([it], 5)
+    assert lines == [b"kept", b"test lost 1"]
