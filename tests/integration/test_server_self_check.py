@@ -120,7 +120,8 @@ def test_a_server_whose_threads_all_hang_is_not_alive_and_alive_again_when_they_
         connection.close()
 
 
-def test_a_server_that_answers_others_is_alive_though_our_own_request_waits(gate, server, make_check, told):
+@pytest.mark.usefixtures("server")
+def test_a_server_that_answers_others_is_alive_though_our_own_request_waits(gate, make_check, told):
     others = iter(range(10**9))
     make_check(lambda: next(others))
     assert told.ready.wait(DEADLINE_S)
@@ -146,7 +147,8 @@ def test_cancelling_ends_it_at_once_also_in_the_middle_of_a_request(make_check, 
     assert not told.ready.is_set()
 
 
-def test_a_crash_of_the_check_itself_is_logged_and_a_failure(server, make_check, told):
+@pytest.mark.usefixtures("server")
+def test_a_crash_of_the_check_itself_is_logged_and_a_failure(make_check, told):
     def broken():
         raise ZeroDivisionError
 

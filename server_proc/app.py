@@ -1,0 +1,30 @@
+"""The Flask application, made from its services. Knows no socket; task threads run it."""
+
+from __future__ import annotations
+
+from flask import Flask, request
+
+from server_proc.blueprints.attendance import attendance_blueprint
+from server_proc.blueprints.health import health_blueprint
+from server_proc.blueprints.messages import messages_blueprint
+from server_proc.error_answers import answer_errors
+from server_proc.json_body import MAX_BODY_BYTES
+from server_proc.request_log import ROUTE
+from server_proc.services import Services
+
+
+def create_app(services: Services) -> Flask:
+    """Return the application; the caller wraps its `wsgi_app` with gate and log."""
+    app = Flask("axon", static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.merge_slashes = False  # it would answer with an HTML redirect
+    app.before_request(_name_route)
+    answer_errors(app)
+    for blueprint in (attendance_blueprint, messages_blueprint, health_blueprint):
+        app.register_blueprint(blueprint(services))
+    return app
+
+
+def _name_route() -> None:
+    if request.url_rule is not None:
+        request.environ[ROUTE] = request.url_rule.rule

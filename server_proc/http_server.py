@@ -1,0 +1,109 @@
+"""The HTTP server: waitress on a socket that was handed over, and its orderly end.
+
+Owns the connections. `run` is the thread of waitress's main loop (the child's main thread); requests are handled by
+waitress's task threads; `stop` may be called by any thread. Knows nothing of Flask or of what is served.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from waitress import create_server, wasyncore  # type: ignore[import-untyped]
+
+from server_proc.http_channel import Channel
+from server_proc.json_body import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+THREADS = 8
+CONNECTION_LIMIT = 512
+MAX_HEADER_BYTES = 32 << 10
+# The application refuses what is over its limit and keeps the connection; this is where reading ends. Chunked bodies
+# are counted with their framing here.
+MAX_READ_BYTES = 4 * MAX_BODY_BYTES
+MAINTENANCE_S = 1.0
+DRAIN_S = 2.0
+# For requests of which only a part has come when the end begins, such as a header whose body is still on its way.
+GRACE_S = 0.25
+
+
+class HttpServer:
+    """Serves an application until told to stop, then answers what it has already received."""
+
+    def __init__(self, app: WSGIApplication, listening_socket: socket.socket) -> None:
+        # On Linux accepted sockets inherit it, so that no answer waits for an acknowledgement of the one before.
+        listening_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._map: dict[int, Any] = {}
+        self._server = create_server(
+            app,
+            map=self._map,
+            sockets=[listening_socket],
+            threads=THREADS,
+            connection_limit=CONNECTION_LIMIT,
+            channel_timeout=5,
+            cleanup_interval=2,
+            asyncore_use_poll=True,
+            max_request_header_size=MAX_HEADER_BYTES,
+            max_request_body_size=MAX_READ_BYTES,
+            ident="axon",
+        )
+        self._server.channel_class = Channel
+        self._server.is_draining = False
+        self._server.answered = 0
+        self._is_stopping = False
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    @property
+    def answered(self) -> int:
+        """How many requests were answered: it moves as long as somebody is served."""
+        return int(self._server.answered)
+
+    def run(self) -> None:
+        """Serve; return when `stop` was called and what was in flight has been answered."""
+        try:
+            while not self._is_stopping:
+                self._poll(MAINTENANCE_S)
+            self._drain(time.monotonic())
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Ask `run` to end; returns at once. Bounded: `run` returns within DRAIN_S and a little."""
+        self._server.is_draining = True  # first, so that every answer from now on says so
+        self._is_stopping = True
+        with self._lock:  # the trigger is a file descriptor, which somebody else may own after the close
+            if not self._is_closed:
+                self._server.pull_trigger()
+
+    def _poll(self, timeout_s: float) -> None:
+        wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
+
+    def _drain(self, started: float) -> None:
+        """Stop accepting, and close each connection once it owes no answer. New connections wait for our successor."""
+        server = self._server
+        server.accepting = False
+        self._poll(0)  # what has already arrived is in flight too
+        while server.active_channels:
+            elapsed_s = time.monotonic() - started
+            if elapsed_s >= DRAIN_S:
+                break
+            in_grace = elapsed_s < GRACE_S
+            for channel in list(server.active_channels.values()):
+                channel.close_unless_owing(in_grace)
+            remaining_s = (GRACE_S if in_grace else DRAIN_S) - elapsed_s
+            self._poll(math.ceil(remaining_s * 1000) / 1000)
+
+    def _close(self) -> None:
+        for channel in list(self._server.active_channels.values()):
+            channel.handle_close()
+        # Threads that are not done by now are stuck; they are daemons and go with the process.
+        self._server.task_dispatcher.shutdown(timeout=0.5)
+        with self._lock:
+            self._is_closed = True
+            wasyncore.close_all(self._map)

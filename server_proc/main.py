@@ -1,0 +1,120 @@
+"""The server child's entry point: puts the parts together, serves, takes them apart again.
+
+Knows the child contract (ipc.child) and every part; holds no logic of theirs. Runs on the child's main thread.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from contextlib import closing
+from multiprocessing.connection import Listener
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ipc import ChildContext, ChildSetupError, IpcError, SocketServer
+from server_proc.actions import register_actions
+from server_proc.app import create_app
+from server_proc.database import REMEDY, Database, open_database
+from server_proc.database_errors import DatabaseUnusableError
+from server_proc.host_gate import HostGate
+from server_proc.http_server import HttpServer
+from server_proc.hub import Hub
+from server_proc.library_logging import route_waitress_logging
+from server_proc.outbox import OutboxLog
+from server_proc.request_log import RequestLog
+from server_proc.self_check import SelfCheck, SelfCheckEvents
+from server_proc.services import Services
+from server_proc.store import MarkStore
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+DATABASE_NAME = "attendance.db"
+EXIT_SELF_CHECK_FAILED = 1
+
+
+def run(context: ChildContext) -> int:
+    """Serve until told to stop; return the exit code. Raises ChildSetupError when it cannot begin."""
+    route_waitress_logging()
+    listener, http_socket = _handed_sockets(context)
+    _require_loopback(http_socket)
+    try:
+        with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
+            return _serve(context, database, listener, http_socket)
+    except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
+        raise ChildSetupError(str(error)) from error
+
+
+def _serve(context: ChildContext, database: Database, listener: Listener, http_socket: socket.socket) -> int:
+    settings = context.settings
+    outbox = _open_outbox(database)
+    channel = SocketServer(
+        settings.socket,
+        listener=listener,
+        authkey=context.authkey,
+        log=outbox,
+        log_payloads=settings.log_payloads,
+    )
+    hub = Hub(channel)
+    services = Services(database=database, outbox=outbox, store=MarkStore(database, outbox), hub=hub)
+    register_actions(channel, services, log_payloads=settings.log_payloads)
+    hub.start()
+    try:
+        return _serve_http(context, services, http_socket)
+    finally:
+        hub.stop()
+
+
+def _serve_http(context: ChildContext, services: Services, http_socket: socket.socket) -> int:
+    address = _address(http_socket)
+    http = HttpServer(make_wsgi_app(services, address), http_socket)
+    self_check = SelfCheck(
+        address,
+        lambda: http.answered,
+        SelfCheckEvents(ready=context.ready, alive=context.heartbeat, failed=http.stop),
+    )
+
+    def stop() -> None:
+        self_check.cancel()
+        http.stop()
+
+    context.on_stop(stop)
+    self_check.start()
+    try:
+        http.run()
+    finally:
+        self_check.join()
+    return EXIT_SELF_CHECK_FAILED if self_check.has_failed else 0
+
+
+def make_wsgi_app(services: Services, address: tuple[str, int]) -> WSGIApplication:
+    """Return what is served at `address`: the log around the gate around the application."""
+    app = create_app(services)
+    return RequestLog(HostGate(app.wsgi_app, *address))
+
+
+def _open_outbox(database: Database) -> OutboxLog:
+    try:
+        return OutboxLog(database)
+    except DatabaseUnusableError as error:
+        raise ChildSetupError(f"cannot read {database.path}: {error}: {REMEDY}") from error
+
+
+def _handed_sockets(context: ChildContext) -> tuple[Listener, socket.socket]:
+    if context.listener is None or context.http_socket is None:
+        raise ChildSetupError("the server was started without its sockets: start it with run.py")
+    return context.listener, context.http_socket
+
+
+def _address(http_socket: socket.socket) -> tuple[str, int]:
+    host, port = http_socket.getsockname()[:2]
+    return host, port
+
+
+def _require_loopback(http_socket: socket.socket) -> None:
+    host, _ = _address(http_socket)
+    if not ipaddress.ip_address(host).is_loopback:
+        raise ChildSetupError(
+            f"{host} can be reached by other machines and posting needs no key: use --host 127.0.0.1"
+        )

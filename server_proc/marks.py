@@ -1,0 +1,134 @@
+"""Marks: what one attendance mark is, what a body must hold to become one, and the message that announces it.
+
+Pure: time comes in as an argument. Knows neither HTTP nor SQL; any thread.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from server_proc.problems import FieldError, WrongFieldsError
+from server_proc.timestamps import TimestampError, format_timestamp, parse_timestamp_ms
+
+MAX_TEXT_CHARS = 128
+# Before this a clock was not set; a day ahead of ours a device's clock or ours is wrong.
+EARLIEST_MS = parse_timestamp_ms("2000-01-01T00:00:00Z")
+MAX_AHEAD_MS = 24 * 60 * 60 * 1000
+# Categories that no identifier needs and that forge log lines, table cells or CSV rows: controls, lone
+# surrogates (not encodable as UTF-8), line and paragraph separators.
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+class NewMark(msgspec.Struct, frozen=True, kw_only=True):
+    """A mark as it was asked for: what the client left out is None."""
+
+    person_id: str
+    id: str | None = None
+    timestamp_ms: int | None = None
+    source: str | None = None
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """A mark as it is stored; `mark_seq` is its row number."""
+
+    mark_seq: int
+    id: str
+    person_id: str
+    timestamp_ms: int
+    received_ms: int
+    source: str | None
+
+
+def parse_new_mark(body: Mapping[str, Any], now_ms: int) -> NewMark:
+    """Check a decoded JSON object and return the mark it asks for; unknown fields are ignored.
+
+    Raises WrongFieldsError naming every wrong field. (msgspec's typed decoding stops at the first.)
+    """
+    errors: list[FieldError] = []
+    person_id = _text(body, "personId", errors)
+    if body.get("personId") is None:
+        errors.append(FieldError("personId", 'is required: a text such as "12345"'))
+    mark_id = _text(body, "id", errors)
+    source = _text(body, "source", errors)
+    timestamp_ms = _timestamp(body, now_ms, errors)
+    if errors or person_id is None:
+        raise WrongFieldsError(errors)
+    return NewMark(person_id=person_id, id=mark_id, timestamp_ms=timestamp_ms, source=source)
+
+
+def conflicts(asked: NewMark, stored: Mark) -> list[FieldError]:
+    """List the fields in which a repeated id asks for another mark than the one stored under it.
+
+    What the repetition leaves out cannot conflict: a retry without a timestamp is the same body as before.
+    """
+    pairs = (
+        ("personId", asked.person_id, stored.person_id),
+        ("timestamp", asked.timestamp_ms, stored.timestamp_ms),
+        ("source", asked.source, stored.source),
+    )
+    message = "differs from the mark already stored under this id: send a new id"
+    return [FieldError(name, message) for name, new, old in pairs if new is not None and new != old]
+
+
+def mark_message(mark: Mark) -> dict[str, Any]:
+    """Return the mark as every reader sees it: message to the ui, answer to a POST, row of a GET."""
+    return {
+        "type": "attendance",
+        "id": mark.id,
+        "markSeq": mark.mark_seq,
+        "personId": mark.person_id,
+        "timestamp": format_timestamp(mark.timestamp_ms),
+        "receivedAt": format_timestamp(mark.received_ms),
+        "source": mark.source,
+    }
+
+
+def text_fault(value: object) -> str | None:
+    """Say what is wrong with an identifying text, or None."""
+    if not isinstance(value, str):
+        return f"must be a string, not {_json_type(value)}"
+    if not value.strip():
+        return "must not be blank"
+    if len(value) > MAX_TEXT_CHARS:
+        return f"must have at most {MAX_TEXT_CHARS} characters, has {len(value)}"
+    if any(unicodedata.category(char) in _REFUSED_CATEGORIES for char in value):
+        return "must not have control characters, line separators or lone surrogates"
+    return None
+
+
+def _text(body: Mapping[str, Any], field: str, errors: list[FieldError]) -> str | None:
+    value = body.get(field)
+    if value is None:
+        return None
+    fault = text_fault(value)
+    if fault is not None:
+        errors.append(FieldError(field, fault))
+        return None
+    return str(value)
+
+
+def _timestamp(body: Mapping[str, Any], now_ms: int, errors: list[FieldError]) -> int | None:
+    value = body.get("timestamp")
+    if value is None:
+        return None
+    fault = f"must be a string, not {_json_type(value)}"
+    if isinstance(value, str):
+        try:
+            unix_ms = parse_timestamp_ms(value)
+        except TimestampError as error:
+            fault = str(error)
+        else:
+            if EARLIEST_MS <= unix_ms <= now_ms + MAX_AHEAD_MS:
+                return unix_ms
+            fault = "must lie between 2000-01-01 and a day from now: check the clock of the device"
+    errors.append(FieldError("timestamp", fault))
+    return None
+
+
+def _json_type(value: object) -> str:
+    names = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+    return names.get(type(value), type(value).__name__)

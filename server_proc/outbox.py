@@ -1,0 +1,120 @@
+"""The outbox: what the server has announced, in order, in the database; the message log of its ipc server.
+
+A message is written in the transaction of what it announces, so epoch and seq survive this process. Knows nothing of
+connections. Any thread may call: appends are ordered by the database's writer lock, reads take no lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import cast
+
+from ipc.limits import Limits
+from ipc.protocol import Payload, check_size, encode_message, encode_payload
+from ipc.sequence import Lapped, Sequence
+from server_proc.database import Database, Transaction
+from server_proc.database_errors import DatabaseUnusableError
+
+TAIL_MESSAGES = 10_000
+TAIL_BYTES = 8 << 20
+
+
+class OutboxLog:
+    """An ipc MessageLog on the outbox table.
+
+    The newest messages are also kept in memory, encoded, bounded by count and bytes: a client that keeps up is served
+    without SQL, one that was away longer is served from the table.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = time.time,
+        tail_messages: int = TAIL_MESSAGES,
+        tail_bytes: int = TAIL_BYTES,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._tail_messages = tail_messages
+        self._tail_bytes = tail_bytes
+        self._max_frame_bytes = Limits().max_frame_bytes
+        with database.read() as connection:
+            epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+            row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+            newest = row[0] if row else 0
+            (oldest,) = connection.execute("SELECT min(seq) FROM outbox").fetchone()
+        if epoch is None:
+            raise DatabaseUnusableError("its epoch is missing")
+        self._epoch = str(epoch[0])
+        self._oldest = newest + 1 if oldest is None else oldest
+        self._tail = Sequence(newest)
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    @property
+    def oldest(self) -> int:
+        return self._oldest
+
+    @property
+    def newest(self) -> int:
+        return self._tail.newest
+
+    def append(self, payload: Payload) -> int:
+        """Store a message that announces nothing but itself; return its seq. Raises PayloadError, DatabaseError."""
+        with self._database.write() as transaction:
+            return self.add(transaction, payload)
+
+    def add(self, transaction: Transaction, payload: Payload) -> int:
+        """Write a message as part of `transaction`; readers find it once that is committed."""
+        encoded_payload = check_size(encode_payload(payload), self._max_frame_bytes)
+        ts = self._clock()
+        cursor = transaction.connection.execute(
+            "INSERT INTO outbox (ts, payload) VALUES (?, ?)", (ts, encoded_payload.decode())
+        )
+        seq = cast(int, cursor.lastrowid)  # None only before the first INSERT
+        encoded = encode_message(seq, ts, encoded_payload)
+        transaction.after_commit(lambda: self._keep(seq, encoded))
+        return seq
+
+    def read(self, after_seq: int, max_bytes: int) -> tuple[bytes, int]:
+        """Return encoded messages after `after_seq` as a MessageLog does. Raises Lapped, DatabaseError."""
+        if after_seq + 1 < self._oldest:
+            raise Lapped
+        try:
+            return self._tail.read(after_seq, max_bytes)
+        except Lapped:
+            return self._read_table(after_seq, max_bytes)
+
+    def _keep(self, seq: int, encoded: bytes) -> None:
+        """Add a committed message to the tail; called with the writer lock held, so in order."""
+        tail = self._tail
+        if seq != tail.newest + 1:  # never seen; but a tail with a hole would hand out wrong seqs for ever
+            self._tail = tail = Sequence(seq - 1)
+        tail.push(encoded)
+        while len(tail) > self._tail_messages or (tail.total_bytes > self._tail_bytes and len(tail) > 1):
+            tail.drop_oldest()
+
+    def _read_table(self, after_seq: int, max_bytes: int) -> tuple[bytes, int]:
+        # Up to the newest that is in the tail: a row that is committed but not yet in it would be sent before it
+        # exists for `newest`.
+        query = "SELECT seq, ts, payload FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq"
+        batch: list[bytes] = []
+        size_bytes = 0
+        with (
+            self._database.read() as connection,
+            closing(connection.execute(query, (after_seq, self.newest))) as rows,
+        ):
+            for seq, ts, payload in rows:
+                encoded = encode_message(seq, ts, payload.encode())
+                if batch and size_bytes + len(encoded) > max_bytes:
+                    break
+                batch.append(encoded)
+                size_bytes += len(encoded) + 1
+        if not batch:
+            raise Lapped  # the rows went between the check and the read
+        return b"\n".join(batch), after_seq + len(batch)

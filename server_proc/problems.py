@@ -1,0 +1,59 @@
+"""Problems: what an HTTP error looks like (RFC 9457), and the exceptions that carry one.
+
+Pure: knows neither Flask nor waitress, so that the host gate, the application and the answers to requests
+that never reach the application all speak alike. Runs on whichever thread met the problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One wrong field: its name as the client wrote it, and what would have been right."""
+
+    field: str
+    message: str
+
+
+class ProblemError(Exception):
+    """A request that cannot be fulfilled, in words for the one who sent it."""
+
+    def __init__(self, status: int, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(f"{status} {detail}")
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class WrongFieldsError(ProblemError):
+    """The request was understood, but fields of it are wrong; all of them are listed."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        names = ", ".join(error.field for error in errors)
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, f"Wrong: {names}.", errors)
+
+
+def encode_problem(problem: ProblemError, request_id: str | None = None) -> bytes:
+    """Encode the answer's body; the request id lets an operator find the log line."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": int(problem.status),
+        "detail": problem.detail,
+        "errors": problem.errors,
+    }
+    if request_id is not None:
+        body["requestId"] = request_id
+    return msgspec.json.encode(body)
+
+
+def status_line(status: int) -> str:
+    """Return the status as WSGI wants it: "404 Not Found"."""
+    return f"{int(status)} {HTTPStatus(status).phrase}"

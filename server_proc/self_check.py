@@ -1,0 +1,115 @@
+"""The server's own view of whether it serves: a request to itself, once before it is ready, then once a second.
+
+Owns one thread, woken by `stop`. What would hang makes the request hang: the main loop, or all the task threads.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+INTERVAL_S = 1.0
+FIRST_PATIENCE_S = 5.0
+PATIENCE_S = 2.0
+
+log = structlog.get_logger()
+
+
+class SelfCheckEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """What is called, on the thread of the check: `ready` once, `alive` each time, `failed` if ready never came."""
+
+    ready: Callable[[], None]
+    alive: Callable[[], None]
+    failed: Callable[[], None]
+
+
+class SelfCheck:
+    """Asks `host`:`port` for /healthz. `answered` counts requests that were answered, of anybody."""
+
+    def __init__(
+        self, address: tuple[str, int], answered: Callable[[], int], events: SelfCheckEvents
+    ) -> None:
+        self._host, self._port = address
+        self._answered = answered
+        self._events = events
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="self-check", daemon=True)
+        self._connection: http.client.HTTPConnection | None = None
+        self.has_failed = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ask the thread to end, also in the middle of a request; returns at once."""
+        self._stop.set()
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            try:
+                connection.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has just ended by itself
+
+    def join(self) -> None:
+        """Wait for the thread's end; the server being closed, nothing can hold it up for long."""
+        self.cancel()
+        if self._thread.is_alive():
+            self._thread.join(PATIENCE_S)
+
+    def _run(self) -> None:
+        try:
+            self._check()
+        except Exception:  # the thread's top frame: without it a bug here would look like a hung server
+            log.exception("self_check_crashed")
+            self._fail()
+        finally:
+            self._disconnect()
+
+    def _check(self) -> None:
+        if not self._ask(FIRST_PATIENCE_S):
+            if not self._stop.is_set():
+                log.error("self_check_failed", host=self._host, port=self._port)
+                self._fail()
+            return
+        self._events.ready()
+        before = self._answered()
+        while not self._stop.wait(INTERVAL_S):
+            # A request of ours that waits behind many others is no sign of a hang while those are answered.
+            if self._ask(PATIENCE_S) or self._answered() != before:
+                self._events.alive()
+            before = self._answered()
+
+    def _fail(self) -> None:
+        self.has_failed = True
+        self._events.failed()
+
+    def _ask(self, timeout_s: float) -> bool:
+        """Return whether /healthz answered 200.
+
+        The connection is kept: when strangers hold every connection there is, a new one would not be accepted, and
+        that is no hang either.
+        """
+        try:
+            if self._connection is None:
+                self._connection = http.client.HTTPConnection(self._host, self._port)
+                self._connection.timeout = timeout_s
+                self._connection.connect()
+            self._connection.sock.settimeout(timeout_s)
+            self._connection.request("GET", "/healthz")
+            answer = self._connection.getresponse()
+            answer.read()
+            return answer.status == http.client.OK
+        except (OSError, http.client.HTTPException) as error:
+            log.debug("self_check_unanswered", reason=repr(error))
+            self._disconnect()
+            return False
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

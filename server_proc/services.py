@@ -1,0 +1,41 @@
+"""What the blueprints and the handlers of the ui work with, handed in once; nothing here is global. Any thread."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import msgspec
+
+from server_proc.database import Database
+from server_proc.outbox import OutboxLog
+from server_proc.store import MarkStore
+
+
+class Announcer(Protocol):
+    """What the blueprints need of the hub."""
+
+    def announce(self) -> int:
+        """Deliver what the outbox holds to the clients; return how many there are. Never raises."""
+
+    @property
+    def is_serving(self) -> bool:
+        """True while clients are accepted."""
+
+
+class Clock(Protocol):
+    def __call__(self) -> float:
+        """Return unix seconds."""
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a running server."""
+
+    database: Database
+    outbox: OutboxLog
+    store: MarkStore
+    hub: Announcer
+    clock: Clock = time.time
+
+    def now_ms(self) -> int:
+        return int(self.clock() * 1000)

@@ -1,0 +1,304 @@
+"""The HTTP API as a client sees it, without a socket."""
+
+import json
+
+import pytest
+from structlog.testing import capture_logs
+from werkzeug.test import Client
+
+from server_proc.app import create_app
+from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
+from server_proc.main import make_wsgi_app
+from server_proc.store import MarkQuery
+
+
+@pytest.fixture
+def client(services):
+    return Client(make_wsgi_app(services, ("127.0.0.1", 1340)))
+
+
+@pytest.fixture
+def post(client):
+    def post(path="/api/attendance", body=None, **options):
+        options = {"content_type": "application/json", "base_url": "http://localhost:1340", **options}
+        data = body if isinstance(body, bytes) else json.dumps(body)
+        return client.post(path, data=data, **options)
+
+    return post
+
+
+@pytest.fixture
+def get(client):
+    return lambda path, **query: client.get(path, query_string=query, base_url="http://localhost:1340")
+
+
+def problem(answer, status):
+    """Check that the answer is a problem of that status; return the names of its wrong fields."""
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    body = json.loads(answer.data)
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    assert body["requestId"] == answer.headers["X-Request-Id"]
+    return [error["field"] for error in body["errors"]]
+
+
+# -- POST /api/attendance ------------------------------------------------------------------------------------------
+
+
+def test_a_mark_is_answered_201_with_what_was_stored_and_announced(post, services):
+    answer = post(body={"personId": "12345"})
+    assert answer.status_code == 201
+    body = answer.json
+    assert len(body.pop("id")) == 36
+    assert body == {
+        "type": "attendance",
+        "markSeq": 1,
+        "personId": "12345",
+        "timestamp": "2026-01-31T08:00:00.500Z",
+        "receivedAt": "2026-01-31T08:00:00.500Z",
+        "source": None,
+    }
+    assert services.hub.announced_at == [1]
+    encoded, _ = services.outbox.read(0, 10_000)
+    assert json.loads(encoded)["payload"] == answer.json
+
+
+def test_the_same_id_again_is_answered_200_with_the_same_body_and_not_announced_again(post, services, clock):
+    body = {"personId": "12345", "id": "a"}
+    first = post(body=body)
+    clock.now_s += 60
+    again = post(body=body)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.data == first.data
+    assert services.hub.announced_at == [1]
+
+
+def test_the_same_id_for_another_person_is_422_naming_the_person(post, services):
+    post(body={"personId": "1", "id": "a"})
+    assert problem(post(body={"personId": "2", "id": "a"}), 422) == ["personId"]
+    assert len(services.store.list_marks(MarkQuery())) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({}, ["personId"]),
+        ({"personId": ""}, ["personId"]),
+        ({"personId": 12345}, ["personId"]),
+        ({"personId": "1", "timestamp": "2026-01-31T08:00:00"}, ["timestamp"]),
+        ({"personId": "1", "timestamp": "2026-02-28T08:00:00Z"}, ["timestamp"]),
+        (
+            {"personId": None, "timestamp": 5, "source": "", "id": {}},
+            ["personId", "id", "source", "timestamp"],
+        ),
+    ],
+)
+def test_wrong_fields_are_422_and_nothing_is_stored(post, services, body, fields):
+    assert sorted(problem(post(body=body), 422)) == sorted(fields)
+    assert services.store.list_marks(MarkQuery()) == []
+    assert services.hub.announced_at == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"personId=1", b"[]", b'"x"', b"null", b'{"personId": "\xff"}'])
+def test_what_is_no_json_object_is_400_and_nothing_is_stored(post, services, body):
+    assert problem(post(body=body), 400) == []
+    assert services.store.list_marks(MarkQuery()) == []
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "x"]
+)
+@pytest.mark.parametrize("path", ["/api/attendance", "/api/messages"])
+def test_another_content_type_is_415(post, services, path, content_type):
+    problem(post(path, body={"personId": "1"}, content_type=content_type), 415)
+    assert services.outbox.newest == 0
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_a_content_type_may_have_parameters_and_any_case(post, content_type):
+    assert post(body={"personId": "1"}, content_type=content_type).status_code == 201
+
+
+def body_of(size_bytes):
+    empty = len(json.dumps({"personId": "1", "padding": ""}))
+    return json.dumps({"personId": "1", "padding": "x" * (size_bytes - empty)}).encode()
+
+
+def test_a_body_of_64_kib_is_allowed_and_one_byte_more_is_413(post, services):
+    assert post(body=body_of(64 * 1024)).status_code == 201
+    problem(post(body=body_of(64 * 1024 + 1)), 413)
+    assert len(services.store.list_marks(MarkQuery())) == 1
+
+
+def test_a_full_disk_is_507_and_an_unusable_database_503(post, services, monkeypatch):
+    for error, status in (
+        (DatabaseFullError("full"), 507),
+        (DatabaseUnusableError("secret path"), 503),
+        (DatabaseBusyError("secret lock"), 503),
+    ):
+
+        def fail(*_arguments, error=error):
+            raise error
+
+        with monkeypatch.context() as patch, capture_logs() as logs:
+            patch.setattr(type(services.store), "record", fail)
+            answer = post(body={"personId": "1"})
+        problem(answer, status)
+        assert "secret" not in answer.text
+        (line,) = [line for line in logs if line["event"] == "request_failed"]
+        assert line["reason"] == str(error)
+        assert line["request_id"] == answer.headers["X-Request-Id"]
+        assert services.hub.announced_at == []
+
+
+# -- GET /api/attendance -------------------------------------------------------------------------------------------
+
+
+def test_marks_are_paged_by_cursor(post, get):
+    posted = [post(body={"personId": str(n)}).json for n in range(5)]
+    first = get("/api/attendance", limit=3).json
+    assert first == {"marks": posted[:3], "nextAfterSeq": 3}
+    second = get("/api/attendance", limit=3, after_seq=first["nextAfterSeq"]).json
+    assert second == {"marks": posted[3:], "nextAfterSeq": 5}
+    assert get("/api/attendance", after_seq=5).json == {"marks": [], "nextAfterSeq": 5}
+
+
+def test_marks_are_filtered_by_person_and_time(post, get):
+    for hour in ("07", "08"):
+        for person in ("a", "b"):
+            post(body={"personId": person, "timestamp": f"2026-01-31T{hour}:00:00Z"})
+    answer = get("/api/attendance", person="b", **{"from": "2026-01-31T09:00:00+01:00"})
+    assert [(mark["personId"], mark["timestamp"][11:13]) for mark in answer.json["marks"]] == [("b", "08")]
+
+
+def test_wrong_arguments_are_422_all_named(get):
+    answer = get("/api/attendance", limit="many", after_seq=-1, to="noon")
+    assert sorted(problem(answer, 422)) == ["after_seq", "limit", "to"]
+
+
+# -- POST /api/messages --------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_broadcast_as_it_is(post, services):
+    payload = {"type": "news", "nested": {"a": [1, None, "é"]}}
+    answer = post("/api/messages", body=payload)
+    assert (answer.status_code, answer.json) == (202, {"clients": 2, "seq": 1})
+    assert services.hub.announced_at == [1]
+    assert json.loads(services.outbox.read(0, 10_000)[0])["payload"] == payload
+
+
+def test_a_message_may_not_pass_itself_off_as_a_mark(post, services):
+    assert problem(post("/api/messages", body={"type": "attendance", "personId": "1"}), 422) == ["type"]
+    assert services.outbox.newest == 0
+
+
+@pytest.mark.parametrize("body", [b"[]", b"nonsense", b'{"a":' * 500 + b"1" + b"}" * 500])
+def test_a_message_that_is_no_plain_object_is_400(post, services, body):
+    problem(post("/api/messages", body=body), 400)
+    assert services.outbox.newest == 0
+
+
+def test_a_message_that_cannot_travel_is_422(post, services, monkeypatch):
+    monkeypatch.setattr(services.outbox, "_max_frame_bytes", 1000)
+    answer = post("/api/messages", body={"text": "x" * 1000})
+    assert problem(answer, 422) == ["payload"]
+
+
+# -- health --------------------------------------------------------------------------------------------------------
+
+
+def test_healthz_does_no_io(get, database):
+    database.close()
+    answer = get("/healthz")
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_readyz_is_200_when_database_and_ipc_work(get):
+    answer = get("/readyz")
+    assert (answer.status_code, answer.json) == (200, {"status": "ready"})
+
+
+def test_readyz_is_503_with_every_reason(get, services, monkeypatch):
+    def fail(_self, _patience_s):
+        raise DatabaseUnusableError("disk I/O error")
+
+    monkeypatch.setattr(type(services.database), "check_writable", fail)
+    services.hub.is_serving = False
+    answer = get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json == {
+        "status": "unready",
+        "reasons": ["database: disk I/O error", "ipc: not accepting clients"],
+    }
+
+
+# -- everything else -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api", "/static/x.js", "/api/attendance/", "//api/attendance", "/favicon.ico"]
+)
+def test_an_unknown_path_is_a_404_problem(get, path):
+    problem(get(path), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/api/attendance"), ("GET", "/api/messages"), ("PUT", "/healthz")]
+)
+def test_a_wrong_method_is_a_405_problem_with_the_right_ones(client, method, path):
+    answer = client.open(path, method=method, base_url="http://localhost:1340")
+    problem(answer, 405)
+    assert answer.headers["Allow"]
+
+
+def test_an_unforeseen_error_is_a_500_problem_without_internals_and_logged_with_its_traceback(
+    post, services, monkeypatch
+):
+    def fail(*_arguments):
+        raise ZeroDivisionError("internal detail")
+
+    monkeypatch.setattr(type(services.store), "record", fail)
+    with capture_logs() as logs:
+        answer = post(body={"personId": "1"})
+    problem(answer, 500)
+    assert "internal" not in answer.text.lower().replace("internal server error", "")
+    assert "Zero" not in answer.text
+    (line,) = [line for line in logs if line["event"] == "request_failed"]
+    assert line["exc_info"]
+    assert line["request_id"] == answer.headers["X-Request-Id"]
+
+
+def test_a_foreign_host_is_a_403_problem_and_logged(client, services):
+    with capture_logs() as logs:
+        answer = client.post("/api/attendance", json={"personId": "1"}, base_url="http://evil.example:1340")
+    problem(answer, 403)
+    assert services.outbox.newest == 0
+    (line,) = [line for line in logs if line["event"] == "request_handled"]
+    assert (line["status"], line["route"]) == (403, None)
+
+
+def test_a_foreign_origin_is_a_403_problem(post, services):
+    problem(post(body={"personId": "1"}, headers={"Origin": "http://evil.example"}), 403)
+    assert services.outbox.newest == 0
+
+
+def test_the_log_names_the_route_and_no_person(post, get):
+    with capture_logs() as logs:
+        post(body={"personId": "secret-person"})
+        get("/api/attendance", person="secret-person")
+        get("/secret-person")
+    handled = [line for line in logs if line["event"] == "request_handled"]
+    assert [(line["method"], line["route"], line["status"]) for line in handled] == [
+        ("POST", "/api/attendance", 201),
+        ("GET", "/api/attendance", 200),
+        ("GET", None, 404),
+    ]
+    assert "secret-person" not in repr(logs)
+
+
+def test_there_is_no_debugger_and_no_cors(services, get):
+    assert not create_app(services).debug
+    answer = get("/healthz")
+    assert not [name for name, _ in answer.headers if name.lower().startswith("access-control")]

@@ -1,0 +1,148 @@
+"""What the outbox promises beyond a message log: it outlives its process, and reads seldom cost SQL."""
+
+import threading
+
+import pytest
+
+from ipc.sequence import Lapped
+from server_proc.database import open_database
+from server_proc.outbox import OutboxLog
+
+
+@pytest.fixture
+def reads(database, monkeypatch):
+    """Count the reads of the database."""
+    counted = []
+    read = database.read
+    monkeypatch.setattr(database, "read", lambda: counted.append(1) or read())
+    return counted
+
+
+def test_epoch_and_seq_go_on_after_opening_again(database_path):
+    epochs = set()
+    for start in (0, 3, 6):
+        database = open_database(database_path)
+        log = OutboxLog(database, clock=lambda: 0.0)
+        epochs.add(log.epoch)
+        assert (log.oldest, log.newest) == (1, start)
+        assert [log.append({"n": n}) for n in range(3)] == [start + 1, start + 2, start + 3]
+        encoded, last = log.read(0, 1 << 20)
+        while last < start + 3:
+            more, last = log.read(last, 1 << 20)
+            encoded += b"\n" + more
+        assert encoded.count(b'"op":"message"') == start + 3
+        database.close()
+    assert len(epochs) == 1
+
+
+def test_two_databases_have_two_epochs(tmp_path):
+    epochs = set()
+    for name in ("a.db", "b.db"):
+        database = open_database(tmp_path / name)
+        epochs.add(OutboxLog(database).epoch)
+        database.close()
+    assert len(epochs) == 2
+
+
+def test_a_seq_is_never_given_out_twice_even_when_every_row_is_gone(database):
+    log = OutboxLog(database)
+    log.append({})
+    log.append({})
+    with database.write() as transaction:
+        transaction.connection.execute("DELETE FROM outbox")
+    again = OutboxLog(database)
+    assert (again.oldest, again.newest) == (3, 2)
+    assert again.append({}) == 3
+
+
+def test_bytes_from_the_table_equal_bytes_from_memory(database):
+    clock = iter([1_769_846_400.1234567, 0.1, 1e9])
+    log = OutboxLog(database, clock=lambda: next(clock))
+    for text in ("é", "\u0000\u2028", "😀"):
+        log.append({"text": text, "n": 1.10})
+    assert log.read(0, 1 << 20) == OutboxLog(database).read(0, 1 << 20)
+
+
+def test_who_keeps_up_costs_no_sql(outbox, reads):
+    for n in range(100):
+        outbox.append({"n": n})
+        assert outbox.read(n, 1 << 20)[1] == n + 1
+        assert outbox.read(n + 1, 1 << 20) == (b"", n + 1)
+    assert reads == []
+
+
+@pytest.mark.parametrize("bounds", [{"tail_messages": 10}, {"tail_bytes": 10 * 60}])
+def test_the_tail_is_bounded_by_count_and_by_bytes_and_older_ones_come_from_the_table(
+    database, reads, bounds
+):
+    log = OutboxLog(database, clock=lambda: 0.0, **bounds)
+    reads.clear()
+    for n in range(100):
+        log.append({"n": n})
+    assert log.read(90, 1 << 20)[1] == 100
+    assert reads == []
+    assert log.read(89, 1 << 20)[1] == 100
+    assert len(reads) == 1
+
+
+def test_a_message_of_a_transaction_that_fails_was_never_there(database, outbox):
+    def fail_after_adding():
+        with database.write() as transaction:
+            assert outbox.add(transaction, {"n": 1}) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_adding()
+    assert (outbox.newest, outbox.read(0, 1000)) == (0, (b"", 0))
+    assert outbox.append({"n": 2}) == 1
+
+
+def test_several_messages_of_one_transaction_appear_together_in_order(database, outbox):
+    with database.write() as transaction:
+        assert [outbox.add(transaction, {"n": n}) for n in range(3)] == [1, 2, 3]
+        assert outbox.newest == 0
+        assert outbox.read(0, 1000) == (b"", 0)
+    assert outbox.newest == 3
+
+
+def test_rows_that_vanish_during_a_read_lap_the_reader(database):
+    log = OutboxLog(database, tail_messages=0)
+    log.append({})
+    with database.write() as transaction:
+        transaction.connection.execute("DELETE FROM outbox")
+    with pytest.raises(Lapped):
+        log.read(0, 1000)
+
+
+@pytest.mark.parametrize("tail_messages", [5, 10_000])
+def test_many_threads_append_and_many_follow_without_a_hole(database, tail_messages):
+    log = OutboxLog(database, tail_messages=tail_messages)
+    writers, each = 8, 25
+    total = writers * each
+    followed = []
+    grown = threading.Condition()
+
+    def write():
+        for _ in range(each):
+            log.append({})
+            with grown:
+                grown.notify_all()
+
+    def follow():
+        after, seqs = 0, []
+        while after < total:
+            with grown:
+                assert grown.wait_for(lambda after=after: log.newest > after, 30)
+            encoded, last = log.read(after, 300)
+            seqs += range(after + 1, last + 1)
+            assert encoded.count(b'"op":"message"') == last - after
+            after = last
+        followed.append(seqs)
+
+    threads = [threading.Thread(target=write) for _ in range(writers)]
+    threads += [threading.Thread(target=follow) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert followed == [list(range(1, total + 1))] * 3
