@@ -1,0 +1,158 @@
+"""The wiring: what arrives is shown, what is entered is sent, and the loop ends when told."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt, QTimer
+from structlog.testing import capture_logs
+
+from ipc import PayloadError
+from tests.unit.ui_proc.fake_context import FakeContext
+from tests.unit.ui_proc.fake_manager import LIVE, WAITING, FakeManager
+from ui_proc import application
+from ui_proc.connection_text import Tone
+
+MARK = {
+    "type": "attendance",
+    "id": "mark-1",
+    "markSeq": 1,
+    "personId": "12345",
+    "timestamp": "2026-03-12T08:00:00.000Z",
+    "receivedAt": "2026-03-12T08:00:00.000Z",
+    "source": None,
+}
+EMPTY = {"type": "snapshot", "seq": 0, "marks": [], "total": 0, "today": 0}
+CHILDREN = {
+    "children": [{"name": "server", "state": "BACKOFF", "pid": None, "restarts": 1, "uptime_s": None, "attempt": 2}],
+}
+
+
+@pytest.fixture
+def context(tmp_path):
+    return FakeContext(tmp_path)
+
+
+@pytest.fixture
+def app(qapp, qtbot, context, monkeypatch):
+    monkeypatch.setattr(application, "SocketManager", FakeManager)
+    qapp.setQuitOnLastWindowClosed(False)
+    app = application.Application(context, qapp)
+    qtbot.addWidget(app.window)
+    yield app
+    qapp.setStyleSheet("")
+
+
+def enter_line(app, qtbot, text):
+    qtbot.keyClicks(app.pages.messages.line, text)
+    qtbot.keyClick(app.pages.messages.line, Qt.Key.Key_Return)
+    app.messages.publish()
+
+
+def test_both_planes_are_addressed_with_the_key(app, context):
+    assert (app.manager.address, app.control.address) == (context.settings.socket, context.settings.control_socket)
+    assert {app.manager.authkey, app.control.authkey} == {context.authkey}
+    assert not app.manager.log_payloads
+
+
+def test_a_mark_reaches_the_board_and_the_messages(app, qtbot):
+    app.manager.enter(LIVE)
+    app.manager.answer(EMPTY)
+    with capture_logs() as logs, qtbot.waitSignal(app.board.published):
+        app.manager.deliver(1, MARK)
+    app.messages.publish()
+    assert (app.board.rowCount(), app.messages.rowCount()) == (1, 1)
+    shown = [event for event in logs if event["event"] == "marks_shown"]
+    assert shown == [{"event": "marks_shown", "log_level": "debug", "added": 1, "rows": 1, "newest_seq": 1}]
+
+
+def test_the_pill_follows_the_connection(app):
+    pill = app.window.pill
+    app.manager.enter(LIVE)
+    assert pill.pill.detail == "loading the board"
+    app.manager.answer(EMPTY)
+    assert (pill.pill.tone, pill.pill.detail) == (Tone.GOOD, "no new message yet")
+    app.manager.enter(WAITING)
+    assert pill.pill.title == "Reconnecting"
+    assert pill.pill.detail.startswith("attempt 4 in")
+    app.manager.enter(LIVE)
+    assert pill.pill.detail == "loading the board"
+
+
+def test_the_pill_says_what_the_launcher_knows_and_forgets_it_with_the_launcher(app):
+    app.manager.enter(WAITING)
+    app.control.enter(LIVE)
+    app.control.answer(CHILDREN)
+    assert app.window.pill.pill.title == "Server restarting, attempt 2"
+    assert app.pages.processes.cards[0].name == "server"
+    app.control.enter(WAITING)
+    assert app.window.pill.pill.title == "Connecting"
+    assert "waiting" in app.pages.processes.empty.text
+
+
+@pytest.mark.parametrize(("state", "delivery"), [(LIVE, "sent"), (WAITING, "queued")])
+def test_a_line_is_sent_and_listed_with_its_delivery(app, qtbot, state, delivery):
+    app.manager.enter(state)
+    enter_line(app, qtbot, "gate open")
+    assert app.manager.sent == [{"type": "action", "action": "note", "text": "gate open"}]
+    assert app.messages.data(app.messages.index(0, 3)) == delivery
+    assert app.pages.messages.line.text() == ""
+
+
+def test_a_line_that_is_not_accepted_is_an_error_and_stays(app, qtbot):
+    app.manager.accepts = False
+    enter_line(app, qtbot, "gate open")
+    assert app.messages.data(app.messages.index(0, 3)) == "not sent"
+    assert "full" in app.pages.messages.problem.text()
+    assert app.pages.messages.line.text() == "gate open"
+
+
+def test_a_line_that_cannot_travel_is_an_error_and_stays(app, qtbot, monkeypatch):
+    def refuse(_payload):
+        raise PayloadError("text: a lone surrogate")
+
+    monkeypatch.setattr(app.manager, "send_message", refuse)
+    enter_line(app, qtbot, "gate open")
+    assert "a lone surrogate" in app.pages.messages.problem.text()
+    assert app.pages.messages.line.text() == "gate open"
+
+
+def test_a_tick_beats_and_moves_the_uptimes(app, context):
+    before = context.heartbeats
+    app.tick()
+    assert context.heartbeats == before + 1
+
+
+def test_it_is_ready_when_painted_and_stops_from_another_thread(app, context):
+    said = []
+
+    def when_ready():
+        said.append(app.manager.is_started and app.control.is_started and app.window.isVisible())
+        threading.Thread(target=context.stop).start()
+
+    context._when_ready = when_ready
+    assert app.run() == 0
+    assert said == [True]
+    assert context.readies == 1
+    assert (app.manager.is_started, app.control.is_started, app.window.isVisible()) == (False, False, False)
+
+
+def test_a_stop_before_the_loop_ends_it_at_once(app, context, monkeypatch):
+    monkeypatch.setattr(context, "on_stop", lambda callback: callback())
+    assert app.run() == 0
+
+
+def test_the_user_closing_the_window_ends_it_with_0_and_keeps_the_settings(app, context):
+    context._when_ready = lambda: QTimer.singleShot(0, app.window.close)
+    assert app.run() == 0
+    assert (Path(context.settings.state_dir) / "ui.ini").exists()
+
+
+def test_a_machine_without_fonts_is_told_how_to_get_them(app, context, monkeypatch):
+    monkeypatch.setattr(application.QFontDatabase, "families", list)
+    context._when_ready = lambda: context.stop()
+    with capture_logs() as logs:
+        app.run()
+    assert [event["remedy"] for event in logs if event["event"] == "fonts_missing"] == [
+        "apt-get install -y fonts-dejavu-core"
+    ]
