@@ -1,0 +1,120 @@
+"""A sequence against the plainest model of one, and read by other threads while it is written."""
+
+import threading
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ipc.sequence import Lapped, Sequence
+
+objects = st.binary(min_size=1, max_size=30).map(lambda raw: raw.replace(b"\n", b"."))
+
+
+class SequenceMachine(RuleBasedStateMachine):
+    """The model is a list of everything that was ever pushed, and how much of it has been dropped."""
+
+    def __init__(self):
+        super().__init__()
+        self.sequence = Sequence()
+        self.pushed = []
+        self.dropped = 0
+
+    @rule(encoded=objects)
+    def push(self, encoded):
+        self.pushed.append(encoded)
+        assert self.sequence.push(encoded) == len(self.pushed)
+
+    @precondition(lambda self: self.dropped < len(self.pushed))
+    @rule()
+    def drop_oldest(self):
+        self.sequence.drop_oldest()
+        self.dropped += 1
+
+    @rule(number=st.integers(-5, 60))
+    def drop_through(self, number):
+        self.sequence.drop_through(number)
+        self.dropped = max(self.dropped, min(number, len(self.pushed)))
+
+    @rule(data=st.data(), max_bytes=st.integers(0, 100))
+    def read(self, data, max_bytes):
+        after = data.draw(st.integers(0, len(self.pushed) + 3))
+        if after < self.dropped:
+            with pytest.raises(Lapped):
+                self.sequence.read(after, max_bytes)
+            return
+        joined, last = self.sequence.read(after, max_bytes)
+        expected = self.pushed[after:last]
+        assert joined == b"\n".join(expected)
+        if after >= len(self.pushed):
+            assert last == after
+            return
+        assert len(expected) >= 1
+        assert len(joined) <= max_bytes or len(expected) == 1
+        if last < len(self.pushed):
+            assert len(joined) + 1 + len(self.pushed[last]) > max_bytes
+
+    @invariant()
+    def figures_are_true(self):
+        kept = self.pushed[self.dropped :]
+        assert self.sequence.oldest == self.dropped + 1
+        assert self.sequence.newest == len(self.pushed)
+        assert len(self.sequence) == len(kept)
+        assert self.sequence.total_bytes == sum(map(len, kept))
+
+
+TestSequence = SequenceMachine.TestCase
+
+
+@given(newest=st.integers(0, 2**53))
+def test_numbering_goes_on_where_it_is_told(newest):
+    sequence = Sequence(newest)
+    assert len(sequence) == 0
+    assert sequence.read(newest, 100) == (b"", newest)
+    assert sequence.push(b"x") == newest + 1
+    assert sequence.read(newest, 100) == (b"x", newest + 1)
+    if newest:
+        with pytest.raises(Lapped):
+            sequence.read(newest - 1, 100)
+
+
+def test_an_entry_that_goes_while_it_is_read_laps_the_reader():
+    """What a reader sees that has compared its cursor just before the entry is dropped."""
+    sequence = Sequence()
+    sequence.push(b"1")
+    sequence.push(b"2")
+    del sequence._entries[1]
+    with pytest.raises(Lapped):
+        sequence.read(0, 100)
+
+
+def test_a_reader_without_a_lock_misses_nothing_unsaid():
+    """One thread pushes and drops, another reads: each read continues exactly, or says that it was lapped."""
+    sequence = Sequence()
+    total = 50_000
+    ended = threading.Event()
+
+    def write():
+        for number in range(1, total + 1):
+            sequence.push(b"%d" % number)
+            if len(sequence) > 50:
+                sequence.drop_oldest()
+        ended.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    cursor = laps = 0
+    while cursor < total:
+        try:
+            joined, last = sequence.read(cursor, 200)
+        except Lapped:
+            laps += 1
+            assert sequence.oldest > cursor + 1
+            cursor = sequence.oldest - 1
+            continue
+        if last > cursor:
+            assert joined.split(b"\n") == [b"%d" % number for number in range(cursor + 1, last + 1)]
+        cursor = last
+    writer.join()
+    assert ended.is_set()
