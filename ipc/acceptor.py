@@ -22,7 +22,7 @@ Serve = Callable[[socket.socket, int, Callable[[], None]], None]
 
 
 class Acceptor:
-    """Accepts on a thread of its own and serves each connection on another.
+    """Accepts, from its creation on, on a thread of its own, and serves each connection on another.
 
     `serve(sock, number, on_greeted)` owns the socket and calls `on_greeted` once the other side is known, or gone;
     until then it is a stranger, and one stranger more than `max_strangers` cuts the one that came first.
@@ -39,21 +39,26 @@ class Acceptor:
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._is_stopping = False
         self._thread = threading.Thread(target=self._accept_all, name="ipc-accept", daemon=True)
-
-    def start(self) -> None:
-        self._listening.setblocking(False)
-        self._thread.start()
+        listening.setblocking(False)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads
+            self._close_wake_pipe()
+            raise
 
     def stop_accepting(self) -> None:
         """Take no more connections and hang up on strangers."""
         self._is_stopping = True
         os.write(self._wake_writer, b".")
         self._thread.join()
-        os.close(self._wake_reader)
-        os.close(self._wake_writer)
+        self._close_wake_pipe()
         with self._lock:
             for stranger in self._strangers.values():
                 hang_up(stranger)
+
+    def _close_wake_pipe(self) -> None:
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that serve connections now."""

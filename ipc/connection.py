@@ -59,8 +59,8 @@ class Connection:
 
     `silent_beats` counts the heartbeat times that have passed since the last byte came.
     `on_sent(encoded, count)` is called with each batch of messages as it goes out, in the sending thread;
-    `on_lapped(first, last)` when the source has forgotten what the cursor stood before, and returns the control object
-    to send in its place.
+    `on_skipped(first, last)` when the source has forgotten what the cursor stood before, or a message is too large for
+    the peer, whose limit is `max_frame_bytes`; it returns the control object to send in its place, or nothing.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class Connection:
         cursor: int,
         limits: Limits,
         on_sent: Callable[[bytes, int], None],
-        on_lapped: Callable[[int, int], bytes],
+        on_skipped: Callable[[int, int], bytes],
+        max_frame_bytes: int,
     ) -> None:
         self.cursor = cursor
         self.counters = Counters()
@@ -78,7 +79,9 @@ class Connection:
         self._source = source
         self._limits = limits
         self._on_sent = on_sent
-        self._on_lapped = on_lapped
+        self._on_skipped = on_skipped
+        self._max_frame_bytes = min(limits.max_frame_bytes, max_frame_bytes)
+        self._batch_bytes = min(limits.batch_bytes, self._max_frame_bytes)
         self._control: collections.deque[tuple[bytes, int]] = collections.deque()
         self._send_lock = threading.Lock()
         self._has_news = False
@@ -183,28 +186,37 @@ class Connection:
 
     def _next_body(self) -> bytes:
         """Return the next frame's content: what control there is, else messages after the cursor, else nothing."""
-        if self._control:
-            return self._take_control()
-        try:
-            body, cursor = self._source.read(self.cursor, self._limits.batch_bytes)
-        except Lapped:
-            oldest = self._source.oldest
-            gap = self._on_lapped(self.cursor + 1, oldest - 1)
-            self.cursor = oldest - 1
-            return gap
-        if body:
-            count = cursor - self.cursor
-            self.cursor = cursor
-            self.counters.sent += count
-            self._on_sent(body, count)
-        return body
+        while not self._control:
+            try:
+                body, cursor = self._source.read(self.cursor, self._batch_bytes)
+            except Lapped:
+                self._skip(self._source.oldest - 1)
+                continue
+            if len(body) > self._max_frame_bytes:  # one message, which this peer does not take
+                self._skip(self.cursor + 1)
+                continue
+            if body:
+                count = cursor - self.cursor
+                self.cursor = cursor
+                self.counters.sent += count
+                self._on_sent(body, count)
+            return body
+        return self._take_control()
+
+    def _skip(self, last: int) -> None:
+        """Pass over what cannot be sent; what there is to say about it goes first."""
+        first = self.cursor + 1
+        self.cursor = last
+        notice = self._on_skipped(first, last)
+        if notice:
+            self._control.appendleft((notice, 0))
 
     def _take_control(self) -> bytes:
         encoded, messages = self._control.popleft()
         self.counters.sent += messages
         parts = [encoded]
         size = len(encoded)
-        while self._control and size + len(self._control[0][0]) < self._limits.batch_bytes:
+        while self._control and size + len(self._control[0][0]) < self._batch_bytes:
             encoded, messages = self._control.popleft()
             self.counters.sent += messages
             parts.append(encoded)

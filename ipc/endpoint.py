@@ -159,8 +159,7 @@ class BoundListener:
         if identity is None:
             return
         try:
-            found = os.lstat(self.path)
-            if os.path.samestat(identity, found) and identity.st_ctime_ns == found.st_ctime_ns:
+            if os.path.samestat(identity, os.lstat(self.path)):
                 os.unlink(self.path)
         except FileNotFoundError:
             pass  # somebody has removed it

@@ -80,8 +80,11 @@ class Hub:
                 totals.update(peer.totals())
         return dict(totals)
 
-    def answer(self, number: int, payload: Payload) -> bytes:
-        """Call the handler of a request; return the encoded reply, which is an error if the handler raised."""
+    def answer(self, number: int, payload: Payload, max_frame_bytes: int) -> bytes:
+        """Call the handler of a request; return the encoded reply, which is an error if the handler raised.
+
+        Or if the reply does not fit into a frame, ours or the client's.
+        """
         kind = payload.get("type")
         handler = self.request_handlers.get(kind) if isinstance(kind, str) else None
         if handler is None:
@@ -93,9 +96,9 @@ class Hub:
         except (Exception, SystemExit) as error:  # the application's code may raise anything
             self.logger.error("request_failed", type=kind, id=number, exc_info=True)
             return _error_reply(number, "handler_failed", f"{type(error).__name__}: {error}")
-        size = len(encoded) + ENVELOPE_BYTES
-        if size > self.limits.max_frame_bytes:
-            reason = f"the reply has {size} bytes, a frame {self.limits.max_frame_bytes} at most"
+        size, largest = len(encoded) + ENVELOPE_BYTES, min(max_frame_bytes, self.limits.max_frame_bytes)
+        if size > largest:
+            reason = f"the reply has {size} bytes with its envelope, a frame {largest} at most"
             return _error_reply(number, "reply_too_large", reason)
         return b'{"op":"reply","id":%d,"payload":%b}' % (number, encoded)
 

@@ -172,7 +172,13 @@ class Peer:
         cursor, is_resumed = starting_point(hub.log, self._hello.resume)
         self._record = hub.clients.get(self.client)
         self._connection = connection = Connection(
-            self._socket, hub.log, cursor, hub.limits, self._note_sent, self._announce_gap
+            self._socket,
+            hub.log,
+            cursor,
+            hub.limits,
+            self._note_sent,
+            self._announce_gap,
+            self._hello.max_frame_bytes,
         )
         try:
             connection.send_control(self._welcome(is_resumed))
@@ -262,7 +268,9 @@ class Peer:
                 if isinstance(received, ClientMessage):
                     self._hub.message_handlers.call(self._hub.logger, received.payload)
                 else:
-                    self._must_send(self.send_message(self._hub.answer(number, received.payload)))
+                    self._must_send(
+                        self.send_message(self._hub.answer(number, received.payload, self._hello.max_frame_bytes))
+                    )
                     self._pacer.settle(number)  # a reply says all that an ack would
                     return
         self._pacer.note(max(record.last_id, number))

@@ -35,10 +35,13 @@ class Resume(Struct, frozen=True):
 
 
 class Hello(Struct, frozen=True, tag_field="op", tag="hello"):
+    """How a client introduces itself. `max_frame_bytes` is the largest frame it takes."""
+
     protocol: int
     client: Annotated[str, Meta(min_length=1, max_length=64)]
     name: Annotated[str, Meta(max_length=64)] = ""
     resume: Resume | None = None
+    max_frame_bytes: Annotated[int, Meta(ge=1)] = 1 << 20
 
 
 class ClientMessage(Struct, frozen=True, tag_field="op", tag="message"):
@@ -246,6 +249,7 @@ class ObjectDecoder(Generic[T]):
         if len(bodies) == 1:
             yield self.decode(bodies[0])
             return
+        unknown_ops = self.unknown_ops
         try:
             objects = self.decode(b"\n".join(bodies))
             is_sound = len(objects) >= len(bodies)  # fewer: two halves of an object may have found each other
@@ -254,6 +258,7 @@ class ObjectDecoder(Generic[T]):
         if is_sound:
             yield objects
         else:
+            self.unknown_ops = unknown_ops
             yield from map(self.decode, bodies)
 
     def _decode_leniently(self, body: memoryview | bytes) -> list[T]:

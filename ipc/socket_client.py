@@ -97,6 +97,7 @@ class SocketClient:
         self._pending = PendingRequests()
         self._follower = Follower()
         self._duplicates = 0
+        self._max_frame_bytes = self._limits.max_frame_bytes  # the server's, where that is smaller
         self._lifecycle_lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -222,7 +223,7 @@ class SocketClient:
 
     def _post(self, op: str, payload: Payload | str, on_reply: OnReply | None = None) -> int | None:
         """Put a message or request into the outbox and send it if possible; return its id, or None if it is full."""
-        encoded = check_size(encode_payload(as_payload(payload)), self._limits.max_frame_bytes)
+        encoded = check_size(encode_payload(as_payload(payload)), self._max_frame_bytes)
         if self._stopping.is_set():
             return None
         with self._outbox_lock:
@@ -299,7 +300,8 @@ class SocketClient:
         stream = DeadlineStream(sock, time.monotonic() + self._limits.connect_s)
         authenticate_server(stream, authkey)
         self._set_state(ClientState(kind="resuming"))
-        hello = Hello(PROTOCOL_VERSION, self._client_id, self.name, self._follower.resume())
+        resume = self._follower.resume()
+        hello = Hello(PROTOCOL_VERSION, self._client_id, self.name, resume, self._limits.max_frame_bytes)
         try:
             stream.send_bytes(encode(hello))
             self._decoder: ObjectDecoder[FromServer] = ObjectDecoder(FromServer)
@@ -317,15 +319,17 @@ class SocketClient:
     def _adopt(self, sock: socket.socket, welcome: Welcome) -> Connection:
         """Make a connection that goes on where the server's last one of ours ended."""
         self._follower.begin(welcome)
+        self._max_frame_bytes = min(self._limits.max_frame_bytes, welcome.max_frame_bytes)
         self._acks = AckPacer(self._follower.last_seq)
         with self._outbox_lock:
             self._outbox.acknowledge(welcome.last_id)
             cursor = self._outbox.oldest - 1
             if len(self._outbox) == 0:
                 self._all_acknowledged.set()
-        lost = RequestError("disconnected", "the connection broke after the server had taken the request")
-        self._pending.fail_through(cursor, lost)
-        return Connection(sock, self._outbox, cursor, self._limits, self._note_sent, lambda _first, _last: b"")
+        self._pending.fail_through(cursor, _lost("the connection broke before its reply"))
+        return Connection(
+            sock, self._outbox, cursor, self._limits, self._note_sent, self._pass_over, welcome.max_frame_bytes
+        )
 
     def _follow(self, connection: Connection, welcome: Welcome, first_objects: list[FromServer]) -> str:
         """Handle what the server sends until its end; return the reason of that."""
@@ -398,6 +402,7 @@ class SocketClient:
                 self._pending.resolve(received)
             case IdAck(id=last_id):
                 self._note_acknowledged(last_id)
+                self._pending.fail_through(last_id, _lost("its reply went to an earlier connection"))
             case Gap(first=first, last=last):
                 self._follower.skip(last)
                 self._report_gap(first, last)
@@ -448,6 +453,12 @@ class SocketClient:
             if len(self._outbox) == 0:
                 self._all_acknowledged.set()
 
+    def _pass_over(self, first: int, last: int) -> bytes:
+        """Give up messages that were accepted before the server said how small its frames are."""
+        self._log.error("message_dropped", first_id=first, last_id=last, reason="too large for the server's frames")
+        self._pending.fail_through(last, RequestError("too_large", "the request is too large for the server's frames"))
+        return b""
+
     def _note_sent(self, encoded: bytes, count: int) -> None:
         if not self._traffic.is_folding:
             self._traffic.sent("server", encoded, count)
@@ -456,6 +467,10 @@ class SocketClient:
         if state != self._state:
             self._state = state
             self._state_handlers.call(self._log, state)
+
+
+def _lost(how: str) -> RequestError:
+    return RequestError("disconnected", f"the server has taken the request, but {how}")
 
 
 _STALE = ClientState(kind="stale", reason="nothing has come from the server for longer than its heartbeat")

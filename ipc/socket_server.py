@@ -72,9 +72,13 @@ class SocketServer:
             hub = self._hub
             traffic = TrafficLog(logger, self._name, hub.traffic_totals, log_payloads=self._log_payloads)
             hub.open(authkey, logger, traffic)
-            acceptor = Acceptor(listening_socket(listener), self._serve, logger, self._limits.max_unauthenticated)
-            acceptor.start()
-            self._acceptor = acceptor
+            try:
+                self._acceptor = Acceptor(
+                    listening_socket(listener), self._serve, logger, self._limits.max_unauthenticated
+                )
+            except BaseException:
+                self._close_endpoint()
+                raise
 
     def stop(self) -> None:
         """Send what is left, say bye, and give everything back, within a second; a second call does nothing."""
@@ -93,9 +97,7 @@ class SocketServer:
                 if thread is not threading.current_thread():
                     thread.join(max(0.0, join_until - time.monotonic()))
             self._hub.traffic.stop()
-            if self._endpoint is not None:
-                self._endpoint.close()
-                self._endpoint = None
+            self._close_endpoint()
 
     def broadcast(self, payload: Payload | str) -> int:
         """Send `payload` to every client, now or when it is back; return how many are connected.
@@ -170,6 +172,11 @@ class SocketServer:
             return self._listener, resolve_key(self.address, self._authkey, create=True)
         self._endpoint = Endpoint(self.address, self._authkey)
         return self._endpoint.listener, self._endpoint.authkey
+
+    def _close_endpoint(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
 
     def _serve(self, sock: socket.socket, number: int, on_greeted: Callable[[], None]) -> None:
         Peer(self._hub, sock, number).run(on_greeted)

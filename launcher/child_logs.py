@@ -54,12 +54,19 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, _name_record, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _to_text],
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(True)
+
+
+def _name_record(_logger: Any, _method: str, event: Any) -> Any:
+    """Give a record of `logging` a constant name; what it says becomes its message."""
+    event["message"] = event["event"]
+    event["event"] = "library_reported"
+    return event
 
 
 def _to_line(_logger: Any, _method: str, event: Any) -> bytes:

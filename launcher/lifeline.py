@@ -25,6 +25,7 @@ from launcher.pipe_words import Go, decode_command
 
 _log = structlog.get_logger()
 _READ_BYTES = 64 << 10
+_LATE = b"\0"  # a callback was registered after the stop
 
 
 class Lifeline:
@@ -74,9 +75,7 @@ class Lifeline:
             if self._commands.fileno() in ready:
                 self._read_commands()
             if self._wake_reader in ready:
-                # Nobody writes to this pipe but SIGTERM, and a late `on_stop`.
-                os.read(self._wake_reader, _READ_BYTES)
-                self._stop()
+                self._read_wakes()
 
     def _read_commands(self) -> None:
         data = os.read(self._commands.fileno(), _READ_BYTES)
@@ -89,6 +88,10 @@ class Lifeline:
                 self._decided.set()
             else:
                 self._stop()
+
+    def _read_wakes(self) -> None:
+        if asks_to_stop(os.read(self._wake_reader, _READ_BYTES)):
+            self._stop()
 
     def _stop(self) -> None:
         with self._lock:
@@ -103,9 +106,14 @@ class Lifeline:
 
     def _wake(self) -> None:
         try:
-            os.write(self._wake_writer, b"\0")
+            os.write(self._wake_writer, _LATE)
         except BlockingIOError:
             pass  # full: it is about to wake anyway
+
+
+def asks_to_stop(wakes: bytes) -> bool:
+    """Whether SIGTERM or a late callback is among the wakes; any signal that the application handles wakes us too."""
+    return bytes([signal.SIGTERM]) in wakes or _LATE in wakes
 
 
 def _do_nothing(_signal: int, _frame: object) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
+import warnings
 
 import structlog
 
@@ -20,7 +23,7 @@ def steady(context: ChildContext) -> int:
     stopped = threading.Event()
     context.on_stop(stopped.set)
     context.ready()
-    log.info("child_working")
+    log.info("child_working", pid_of_child=os.getpid())
     stopped.wait()
     log.info("child_finished", reason="told to stop")
     return 0
@@ -44,7 +47,7 @@ def accepting(context: ChildContext) -> int:
     threading.Thread(target=serve, daemon=True).start()
     log.info("sockets_handed", port=http.getsockname()[1], address=context.listener.address)
     context.ready()
-    log.info("child_working")
+    log.info("child_working", pid_of_child=os.getpid())
     stopped.wait()
     return 0
 
@@ -93,6 +96,8 @@ def noisy(context: ChildContext) -> int:
     """Print in every way there is, then work."""
     print("printed to stdout")
     print("printed to stderr", file=sys.stderr)
+    logging.getLogger("some.library").warning("%s is deprecated", "this")
+    warnings.warn("and that", DeprecationWarning, stacklevel=1)
     os.write(2, b"bytes \xff\xfe that are not UTF-8\n")
     os.write(1, b'{"no": "event"}\n')
     os.write(1, b"x" * 200_000 + b"\n")
@@ -108,7 +113,9 @@ def chattering(context: ChildContext) -> int:
 
 
 def mumbling(_context: ChildContext) -> int:
-    """Die by SIGKILL in the middle of a line."""
+    """Die by SIGKILL in the middle of a line, while a grandchild holds the log pipe open."""
+    grandchild = subprocess.Popen(["/bin/sleep", "30"])
+    log.info("grandchild_started", grandchild_pid=grandchild.pid)
     os.write(1, b"a whole line\nhalf a li")
     os.kill(os.getpid(), signal.SIGKILL)
     return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 from ipc.authkey import key_path
@@ -21,13 +23,20 @@ def test_everything_a_child_prints_becomes_an_event(launch: Launch) -> None:
     launched.wait_for("child_output", text="x" * (200_000 - 3 * 65536))
 
 
+def test_records_of_logging_become_events(launch: Launch) -> None:
+    launched = launch({"server": "noisy"})
+
+    record = launched.wait_for("library_reported", logger="some.library")
+
+    assert (record["message"], record["level"], record["proc"]) == ("this is deprecated", "warning", "server")
+    assert record["timestamp"].endswith("Z")
+
+
 def test_an_event_behind_unfinished_output_is_still_an_event(launch: Launch) -> None:
     launched = launch({"server": "noisy"})
-    launched.wait_for("launcher_ready")
-    launched.process.terminate()
 
     launched.wait_for("child_output", text="without a newline")
-    assert launched.wait_for("child_finished")["proc"] == "server"
+    assert launched.wait_for("child_working")["proc"] == "server"
 
 
 def test_a_dying_childs_last_words_and_dump_are_kept(launch: Launch) -> None:
@@ -41,10 +50,12 @@ def test_a_dying_childs_last_words_and_dump_are_kept(launch: Launch) -> None:
     assert any("in dumping" in text for text in texts)
 
 
-def test_a_line_that_death_cut_off_is_kept(launch: Launch) -> None:
-    launched = launch({"server": "mumbling"})
+def test_a_line_that_death_cut_off_is_kept_whoever_else_holds_the_pipe(launch: Launch) -> None:
+    launched = launch({"server": "mumbling"}, limits={"intensity": 1})
 
+    grandchild = launched.wait_for("grandchild_started")["grandchild_pid"]
     launched.wait_for("child_exited", child="server", signal="SIGKILL")
+    os.kill(grandchild, signal.SIGKILL)
 
     assert [event["text"] for event in launched.remaining("child_output")] == ["a whole line", "half a li"]
 

@@ -136,7 +136,8 @@ def test_what_a_client_posts_is_told_in_its_envelope(op, number, payload):
 def test_every_object_has_its_op_and_the_fields_of_the_protocol():
     said = json.loads(encode(Hello(1, "c", "n", Resume("e", 2))))
     resume = {"epoch": "e", "seq": 2}
-    assert said == {"op": "hello", "protocol": 1, "client": "c", "name": "n", "resume": resume}
+    hello = {"op": "hello", "protocol": 1, "client": "c", "name": "n", "resume": resume}
+    assert said == hello | {"max_frame_bytes": 1 << 20}
     assert json.loads(encode(Gap(1, 2))) == {"op": "gap", "from": 1, "to": 2}
     assert json.loads(encode(Reply(1, payload={}))) == {"op": "reply", "id": 1, "payload": {}}
     error = {"code": "c", "message": "m"}
