@@ -10,21 +10,32 @@ class ClientRecord:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.last_id = 0
+        self.connections = 0
 
 
 class ClientRecords:
-    """Records by client uuid; the one not seen for longest makes room."""
+    """Records by client uuid. Beyond `max_clients` the one that left first is forgotten, never one that is here."""
 
     def __init__(self, max_clients: int) -> None:
         self._max_clients = max_clients
         self._lock = threading.Lock()
-        self._records: collections.OrderedDict[str, ClientRecord] = collections.OrderedDict()
+        self._present: dict[str, ClientRecord] = {}
+        self._departed: collections.OrderedDict[str, ClientRecord] = collections.OrderedDict()
 
-    def get(self, client: str) -> ClientRecord:
-        """Return the record of `client`, a new one if it is not known."""
+    def arrive(self, client: str) -> ClientRecord:
+        """Return the record of `client`, a new one if it is not known, and keep it until it departs."""
         with self._lock:
-            record = self._records.setdefault(client, ClientRecord())
-            self._records.move_to_end(client)
-            if len(self._records) > self._max_clients:
-                self._records.popitem(last=False)
+            record = self._present.get(client) or self._departed.pop(client, None) or ClientRecord()
+            self._present[client] = record
+            record.connections += 1
             return record
+
+    def depart(self, client: str) -> None:
+        """Note that a connection of `client` has ended."""
+        with self._lock:
+            record = self._present[client]
+            record.connections -= 1
+            if record.connections == 0:
+                self._departed[client] = self._present.pop(client)
+                if len(self._present) + len(self._departed) > self._max_clients:
+                    self._departed.popitem(last=False)

@@ -170,7 +170,7 @@ class Peer:
     def _serve(self, first_objects: list[FromClient]) -> None:
         hub = self._hub
         cursor, is_resumed = starting_point(hub.log, self._hello.resume)
-        self._record = hub.clients.get(self.client)
+        self._record = hub.clients.arrive(self.client)
         self._connection = connection = Connection(
             self._socket,
             hub.log,
@@ -195,6 +195,7 @@ class Peer:
             reason = error.reason
         finally:
             hub.leave(self)
+            hub.clients.depart(self.client)
             connection.close()
         hub.logger.info("peer_left", peer=self.id, reason=self._end_reason or reason)
 

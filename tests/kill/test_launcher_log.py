@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from ipc.authkey import key_path
 from tests.kill.conftest import Launch
 
@@ -89,3 +91,18 @@ def test_the_authkey_is_nowhere_in_the_log(launch: Launch) -> None:
     assert len(key) == 64
     assert key not in log
     assert repr(bytes.fromhex(key))[2:10] not in log
+
+
+def test_a_ui_without_a_window_is_said_with_the_reason(launch: Launch) -> None:
+    asked = launch({"server": "steady", "ui": "steady"}, "--ui", "offscreen").wait_for("ui_offscreen")
+
+    assert (asked["reason"], asked["level"]) == ("--ui offscreen", "info")
+
+
+def test_a_missing_display_is_a_warning(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+
+    missing = launch({"server": "steady", "ui": "steady"}).wait_for("ui_offscreen")
+
+    assert (missing["reason"], missing["level"]) == ("no DISPLAY or WAYLAND_DISPLAY", "warning")

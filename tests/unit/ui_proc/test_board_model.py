@@ -123,22 +123,20 @@ def test_the_newest_batch_is_fresh_until_it_settles(model, make_mark, qtbot):
         if number != 2:
             model.publish()
     assert [model.data(model.index(row, 0), FRESH_ROLE) for row in range(3)] == [True, True, False]
-    model._fresh_timer.setInterval(0)
     with qtbot.waitSignal(model.dataChanged):
-        model._fresh_timer.start()
+        model._fresh_timer.setInterval(0)
     assert not model.data(model.index(0, 0), FRESH_ROLE)
 
 
 def test_a_snapshot_resets_the_model_and_is_not_fresh(model, make_mark, qtbot):
-    with qtbot.waitSignal(model.modelReset):
+    with qtbot.waitSignals([model.modelAboutToBeReset, model.modelReset], order="strict"):
         assert model.load(Snapshot(seq=5, marks=[make_mark(5), make_mark(4)], total=2, today=2))
     assert model.rowCount() == 2
     assert not model.data(model.index(0, 0), FRESH_ROLE)
 
 
 def test_a_new_day_rewrites_the_times(model, make_mark, qtbot):
-    model.apply(1, make_mark(1))
-    model.publish()
+    model.load(Snapshot(seq=1, marks=[make_mark(1)], total=1, today=1))
     assert not model.roll(TODAY)
     with qtbot.waitSignal(model.dataChanged):
         assert model.roll(TODAY + timedelta(days=1))

@@ -8,7 +8,7 @@ from PySide6.QtGui import QGuiApplication
 from tests.unit.ui_proc.conftest import TODAY
 from ui_proc.batched_model import ROW_ROLE
 from ui_proc.board_model import BoardModel
-from ui_proc.board_view import BoardView, example_command
+from ui_proc.board_view import BoardView
 from ui_proc.mark_delegate import ROW_HEIGHT_PX, avatar_colors, initials
 from ui_proc.state import BoardState, Snapshot
 
@@ -57,7 +57,11 @@ def test_an_empty_board_says_where_to_post(view, model, make_mark):
 def test_the_example_is_a_command_with_its_url(view, model, make_mark):
     load(model, make_mark)
     view.empty.copy.click()
-    assert QGuiApplication.clipboard().text() == example_command(f"{URL}/api/attendance")
+    assert QGuiApplication.clipboard().text().splitlines() == [
+        f"curl {URL}/api/attendance \\",
+        "  -H 'Content-Type: application/json' \\",
+        """  -d '{"personId": "12345"}'""",
+    ]
 
 
 def test_figures_and_rows_follow_the_batches(view, model, make_mark):
