@@ -5,11 +5,15 @@ import threading
 
 
 class ClientRecord:
-    """`last_id` is the newest id of this client that was handled. `lock` is held while one is being handled."""
+    """`last_id` is the newest id of this client that was handled, `owner` its newest connection, the one that may.
+
+    `lock` is held while a message is being handled.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.last_id = 0
+        self.owner: object = None
         self.connections = 0
 
 

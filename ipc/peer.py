@@ -201,7 +201,8 @@ class Peer:
 
     def _welcome(self, is_resumed: bool) -> bytes:
         log, limits = self._hub.log, self._hub.limits
-        with self._record.lock:  # an older connection of this client may be in the middle of a message
+        with self._record.lock:  # an older connection of this client may be in the middle of a message: its last
+            self._record.owner = self
             last_id = self._record.last_id
         self._pacer = AckPacer(last_id)
         return encode(
@@ -261,6 +262,8 @@ class Peer:
         """Hand a message or a request to the application, unless it has had it on this or an earlier connection."""
         record, number = self._record, received.id
         with record.lock:
+            if record.owner is not self:
+                return  # what is left here was not acknowledged, and the client repeats it on its newer connection
             if number <= record.last_id:
                 self.duplicates += 1
             else:

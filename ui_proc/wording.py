@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
 def age(seconds: float) -> str:
     """Write how long ago something was, coarsely enough to be read in passing."""
     if seconds < 1.0:
-        return "now"
+        return "just now"
     if seconds < MINUTE_S:
         return f"{int(seconds)} s ago"
     if seconds < HOUR_S:

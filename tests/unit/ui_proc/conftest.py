@@ -4,7 +4,7 @@ import os
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QSettings, QTimer
 
 from tests.unit.ui_proc.fake_manager import FakeManager
 from ui_proc.state import BoardState, Mark
@@ -12,6 +12,7 @@ from ui_proc.theme import Theme
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+LOOP_GUARD_MS = 15_000
 TODAY = date(2026, 3, 12)
 EIGHT = datetime(2026, 3, 12, 8, 0, tzinfo=UTC)
 
@@ -41,6 +42,17 @@ def state() -> BoardState:
     board = BoardState(TODAY, max_rows=50, zone=UTC)
     board.is_syncing, board.is_loaded = False, True
     return board
+
+
+@pytest.fixture
+def loop_guard(qapp):
+    """End an event loop that nobody ends, with a code that no test expects: pytest's timeout cannot."""
+    guard = QTimer()
+    guard.setSingleShot(True)
+    guard.timeout.connect(lambda: qapp.exit(99))
+    guard.start(LOOP_GUARD_MS)
+    yield
+    guard.stop()
 
 
 @pytest.fixture

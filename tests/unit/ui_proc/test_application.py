@@ -28,6 +28,9 @@ CHILDREN = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("loop_guard")
+
+
 @pytest.fixture
 def context(tmp_path):
     return FakeContext(tmp_path)

@@ -11,6 +11,8 @@ from tests.unit.ui_proc.fake_context import FakeContext
 from ui_proc import main
 from ui_proc.qt_libraries import Library
 
+pytestmark = pytest.mark.usefixtures("loop_guard")
+
 
 @pytest.fixture(autouse=True)
 def clean_up(monkeypatch, qapp):

@@ -1,12 +1,18 @@
 """The list of system libraries, with a loader that is told what is missing."""
 
+import struct
 import subprocess
 import sys
+from pathlib import Path
 
+import PySide6
 import pytest
 
 from ui_proc import qt_libraries
 from ui_proc.qt_libraries import BASE, WAYLAND, XCB, Library, complaint, find_missing, has_font, needed, packages
+
+SHT_DYNAMIC, DT_NEEDED = 6, 1
+EVERY_DEBIAN_HAS = ("libc.", "libm.", "libpthread.", "libdl.", "librt.", "libstdc++.", "libgcc_s.", "ld-linux")
 
 
 def loader_without(*sonames):
@@ -77,3 +83,35 @@ def test_it_runs_as_a_program_without_importing_qt():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.splitlines()[-1] == "0 False"
+
+
+def linked_sonames(path):
+    """Read the NEEDED entries of a 64-bit little-endian ELF file."""
+    data = path.read_bytes()
+    (table,) = struct.unpack_from("<Q", data, 0x28)
+    size, count = struct.unpack_from("<HH", data, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", data, table + index * size) for index in range(count)]
+    for section in (section for section in sections if section[1] == SHT_DYNAMIC):
+        strings = sections[section[6]][4]
+        for offset in range(section[4], section[4] + section[5], 16):
+            tag, value = struct.unpack_from("<qQ", data, offset)
+            if tag == DT_NEEDED:
+                yield data[strings + value : data.index(b"\0", strings + value)].decode()
+
+
+@pytest.mark.parametrize(
+    ("files", "libraries"),
+    [
+        (("lib/libQt6Core.so.6", "lib/libQt6Gui.so.6", "lib/libQt6Widgets.so.6", "lib/libQt6DBus.so.6"), BASE),
+        (("plugins/platforms/libqoffscreen.so",), BASE),
+        (("plugins/platforms/libqxcb.so", "lib/libQt6XcbQpa.so.6"), BASE + XCB),
+        (("plugins/platforms/libqwayland.so", "lib/libQt6WaylandClient.so.6"), BASE + WAYLAND),
+    ],
+)
+def test_the_list_names_all_that_the_installed_qt_links_to(files, libraries):
+    qt = Path(PySide6.__file__).parent / "Qt"
+    linked = {soname for file in files for soname in linked_sonames(qt / file)}
+    brought_along = {path.name for path in (qt / "lib").iterdir()}
+    elsewhere = {name for name in linked if not name.startswith(EVERY_DEBIAN_HAS)} - brought_along
+    assert elsewhere
+    assert elsewhere <= {library.soname for library in libraries}

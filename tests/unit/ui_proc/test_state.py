@@ -178,12 +178,13 @@ def test_the_servers_count_of_the_day_wins_over_the_rows_of_a_snapshot(make_mark
 
 def test_a_new_day_starts_from_the_marks_that_are_of_it(state, make_mark):
     state.apply(1, make_mark(1))
-    state.apply(2, make_mark(2, timestamp=EIGHT + timedelta(days=1)))
+    for number in (2, 3):
+        state.apply(number, make_mark(number, timestamp=EIGHT + timedelta(days=1, hours=number)))
     assert not state.roll(TODAY)
+    assert state.counts == Counts(today=1, people=1, total=3)
     assert state.roll(date(2026, 3, 13))
-    assert state.counts == Counts(today=1, people=1, total=2)
-    assert state.per_hour[8] == 1
-    assert sum(state.per_hour) == 1
+    assert state.counts == Counts(today=2, people=2, total=3)
+    assert [hour for hour, count in enumerate(state.per_hour) if count] == [10, 11]
 
 
 class Following(RuleBasedStateMachine):

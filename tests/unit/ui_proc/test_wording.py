@@ -26,7 +26,7 @@ def test_duration_has_at_most_two_units(seconds, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "now"), (3.9, "3 s ago"), (61, "1 min ago"), (7500, "2 h 05 min ago")],
+    [(0.4, "just now"), (3.9, "3 s ago"), (61, "1 min ago"), (7500, "2 h 05 min ago")],
 )
 def test_age_is_coarse(seconds, text):
     assert wording.age(seconds) == text

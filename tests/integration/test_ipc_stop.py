@@ -1,0 +1,510 @@
+"""The end: `stop()` comes back within a second from every state, and leaves no thread, descriptor or file."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing.connection import answer_challenge, deliver_challenge
+
+import pytest
+
+from ipc import Limits, MemoryLog, RequestError, SocketServer
+from tests.unit.ipc.channel import KEY, WITHIN_S, Arrivals, Listener, eventually, thread_names
+from tests.unit.ipc.stranger import Stranger
+
+STOPS_WITHIN_S = 1.0
+SLACK_S = 0.5  # a busy machine
+
+
+def stop_in_time(stoppable):
+    """Stop it, and fail if that takes longer than promised."""
+    began = time.monotonic()
+    stoppable.stop()
+    assert time.monotonic() - began < STOPS_WITHIN_S + SLACK_S
+
+
+class Impostor:
+    """Something that listens where a server should, and does what it is told with who connects."""
+
+    def __init__(self, path, treat):
+        self._treat = treat
+        self._kept = []
+        self.connected = Arrivals()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(path)
+        self._listening.listen(16)
+        self._path = path
+        self._thread = threading.Thread(target=self._accept_all, name="impostor")
+        self._thread.start()
+
+    def _accept_all(self):
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                connected, _ = self._listening.accept()
+                self._kept.append(connected)
+                self.connected(connected)
+                self._treat(connected)
+
+    def close(self):
+        self._listening.shutdown(socket.SHUT_RDWR)
+        for sock in self._kept:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        for sock in [self._listening, *self._kept]:
+            sock.close()
+        os.unlink(self._path)
+
+
+def keep_silent(_connected):
+    pass
+
+
+def authenticate_and_keep_silent(connected):
+    """Do the listener's part, then never welcome anybody."""
+    stranger = Stranger.__new__(Stranger)
+    stranger.socket = connected
+    deliver_challenge(stranger, KEY)
+    answer_challenge(stranger, KEY)
+
+
+def challenge_slowly(connected):
+    connected.sendall(b"\0\0")
+
+
+# -- clients -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_was_not_started(socket_path):
+    listener = Listener(socket_path)
+    stop_in_time(listener.client)
+    assert listener.client.state.kind == "stopped"
+
+
+def test_a_client_with_nobody_there(socket_path):
+    listener = Listener(socket_path).start()
+    listener.wait_for_state("waiting")
+    stop_in_time(listener.client)
+    assert listener.state_kinds[-1] == "stopped"
+    assert thread_names("ipc") == []
+
+
+def test_a_client_in_a_long_pause(socket_path):
+    listener = Listener(socket_path, limits=Limits(retry_max_s=1000.0)).start()
+    listener.states.wait_until(lambda states: states[-1].kind == "waiting" and (states[-1].retry_in_s or 0) > 0.3)
+    stop_in_time(listener.client)
+    assert listener.client.state.kind == "stopped"
+
+
+@pytest.mark.parametrize("backlog", [0, 16])
+def test_a_client_in_the_backlog_of_a_listener_that_never_accepts(socket_path, backlog):
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(socket_path)
+        listening.listen(backlog)
+        listeners = [Listener(socket_path).start() for _ in range(4)]  # more than fit into the smaller backlog
+        for listener in listeners:
+            listener.states.wait_until(lambda states: states)
+        assert listeners[-1].states.stays_as_it_is(0.1) or backlog == 0
+        for listener in listeners:
+            stop_in_time(listener.client)
+            assert listener.client.state.kind == "stopped"
+    os.unlink(socket_path)
+
+
+@pytest.mark.parametrize(
+    ("treat", "state"),
+    [(keep_silent, "connecting"), (challenge_slowly, "connecting"), (authenticate_and_keep_silent, "resuming")],
+)
+def test_a_client_whose_server_is_silent(socket_path, treat, state):
+    impostor = Impostor(socket_path, treat)
+    try:
+        listener = Listener(socket_path).start()
+        impostor.connected.wait_for(1)
+        listener.wait_for_state(state)
+        stop_in_time(listener.client)
+        assert listener.state_kinds[-1] == "stopped"
+    finally:
+        impostor.close()
+
+
+def test_a_client_that_is_live(open_server, open_client):
+    server = open_server()
+    listener = open_client().wait_live()
+    stop_in_time(listener.client)
+    assert listener.state_kinds == ["connecting", "resuming", "live", "stopped"]
+    eventually(lambda: server.stats["peers"] == 0)
+
+
+def test_a_client_says_bye(open_server, open_client, log_lines):
+    open_server()
+    open_client().wait_live().client.stop()
+    [left] = log_lines.wait_for_event("peer_left")
+    assert left["reason"] == "the client stops"
+
+
+def test_a_client_that_is_stale(socket_path, open_server):
+    """Nothing comes from the server any more: its process would be stopped, here its end is a bare socket."""
+
+    def welcome_and_keep_silent(connected):
+        authenticate_and_keep_silent(connected)
+        connected.recv(4096)
+        body = (
+            b'{"op":"welcome","protocol":1,"epoch":"e","seq":0,"oldest":1,"resumed":false,"heartbeat_s":0.1,'
+            b'"max_frame_bytes":1048576,"last_id":0}'
+        )
+        connected.sendall(len(body).to_bytes(4, "big") + body)
+
+    impostor = Impostor(socket_path, welcome_and_keep_silent)
+    try:
+        listener = Listener(socket_path, limits=Limits(heartbeat_s=0.1)).start()
+        listener.wait_for_state("stale")
+        assert listener.client.send_message({"never": "acknowledged"})
+        stop_in_time(listener.client)
+    finally:
+        impostor.close()
+
+
+def test_a_client_that_is_unauthorized(open_server, socket_path):
+    open_server()
+    listener = Listener(socket_path, authkey=b"another key of thirty-two bytes!").start()
+    listener.wait_for_state("unauthorized")
+    stop_in_time(listener.client)
+    assert listener.client.state.kind == "stopped"
+
+
+def test_a_client_whose_socket_is_full(socket_path):
+    """The other side reads nothing, and megabytes wait."""
+
+    def welcome_and_read_nothing(connected):
+        authenticate_and_keep_silent(connected)
+        connected.recv(4096)
+        body = (
+            b'{"op":"welcome","protocol":1,"epoch":"e","seq":0,"oldest":1,"resumed":false,"heartbeat_s":5.0,'
+            b'"max_frame_bytes":1048576,"last_id":0}'
+        )
+        connected.sendall(len(body).to_bytes(4, "big") + body)
+
+    impostor = Impostor(socket_path, welcome_and_read_nothing)
+    try:
+        listener = Listener(socket_path).start().wait_live()
+        for _ in range(12):
+            assert listener.client.send_message({"text": "x" * 1_000_000})
+        stop_in_time(listener.client)
+        assert thread_names("ipc") == []
+    finally:
+        impostor.close()
+
+
+def test_a_client_stopped_from_its_own_handler(open_server, open_client):
+    server = open_server()
+    listener = open_client().wait_live()
+    took_s = Arrivals()
+
+    @listener.client.add_message_handler
+    def stop(_payload):
+        began = time.monotonic()
+        listener.client.stop()
+        took_s(time.monotonic() - began)
+
+    server.broadcast("stop")
+    assert took_s.wait_for(1)[0] < STOPS_WITHIN_S
+    listener.wait_for_state("stopped")
+    eventually(lambda: thread_names("ipc-client") == [])
+
+
+def test_a_client_stopped_and_started_by_its_own_handler_is_one_client(open_server, open_client):
+    server = open_server()
+    listener = open_client().wait_live()
+    restarted = Arrivals()
+
+    @listener.client.add_message_handler
+    def restart(payload):
+        if payload == {"do": "restart"}:
+            listener.client.stop()
+            listener.client.start()
+            restarted(1)
+
+    server.broadcast({"do": "restart"})
+    restarted.wait_for(1)
+    server.broadcast({"number": 1})
+    assert listener.wait_for_payloads(2) == [{"do": "restart"}, {"number": 1}]
+    eventually(lambda: len(thread_names("ipc-client")) == 1)
+    assert listener.states.stays_as_it_is(0.2)
+    listener.client.stop()
+    assert thread_names("ipc-client") == []
+    assert listener.seqs == [1, 2]
+
+
+def test_a_client_whose_handler_does_not_return_can_be_started_again(open_server, open_client):
+    """The thread that `stop` could not wait for ends by itself; it does not become a second client."""
+    server = open_server()
+    listener = open_client().wait_live()
+    entered, gate = threading.Event(), threading.Event()
+
+    @listener.client.add_message_handler
+    def hold(payload):
+        if payload == {"number": 1}:
+            entered.set()
+            gate.wait(WITHIN_S)
+
+    server.broadcast({"number": 1})
+    assert entered.wait(WITHIN_S)
+    stop_in_time(listener.client)
+    listener.client.start()
+    gate.set()
+    server.broadcast({"number": 2})
+    listener.wait_for_payloads(2)
+    eventually(lambda: len(thread_names("ipc-client")) == 1)
+    assert listener.states.stays_as_it_is(0.2)
+    assert listener.seqs == [1, 2]
+    listener.client.stop()
+    assert thread_names("ipc-client") == []
+
+
+def test_start_and_stop_over_and_over(open_server, open_client):
+    server = open_server()
+    listener = open_client()
+    for number in range(1, 31):
+        if number % 3 == 0:
+            listener.wait_live()
+        listener.client.stop()
+        listener.client.stop()
+        server.broadcast({"number": number})
+        listener.client.start()
+        listener.client.start()
+    listener.wait_live()
+    server.broadcast({"number": "last"})
+    listener.deliveries.wait_until(lambda messages: messages and messages[-1].payload == {"number": "last"})
+    assert listener.seqs == list(range(listener.seqs[0], 32))
+
+
+def test_many_threads_that_stop_at_once(open_server, open_client):
+    open_server()
+    listener = open_client().wait_live()
+    threads = [threading.Thread(target=stop_in_time, args=(listener.client,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert listener.client.state.kind == "stopped"
+
+
+def test_nothing_is_accepted_after_stop(open_server, open_client):
+    open_server()
+    client = open_client().wait_live().client
+    client.stop()
+    assert not client.send_message("too late")
+    with pytest.raises(RequestError) as caught:
+        client.request({"type": "late"})
+    assert caught.value.code == "stopped"
+
+
+def test_what_was_accepted_before_stop_arrives_if_the_server_is_there(open_server, open_client):
+    server = open_server()
+    handled = Arrivals()
+    server.add_message_handler(handled)
+    client = open_client().wait_live().client
+    for number in range(1000):
+        assert client.send_message({"number": number})
+    client.stop()
+    assert [payload["number"] for payload in handled.items] == list(range(1000))
+
+
+# -- servers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_was_not_started(socket_path):
+    server = SocketServer(socket_path, authkey=KEY)
+    assert server.stats["peers"] == 0
+    assert server.broadcast("nobody") == 0
+    stop_in_time(server)
+
+
+def test_a_server_with_nobody_there(open_server, socket_dir):
+    server = open_server()
+    stop_in_time(server)
+    assert os.listdir(socket_dir) == []
+    assert thread_names("ipc") == []
+    stop_in_time(server)
+
+
+def test_a_server_with_silent_strangers(open_server, socket_path):
+    server = open_server()
+    with contextlib.ExitStack() as stack:
+        strangers = [stack.enter_context(Stranger(socket_path)) for _ in range(50)]
+        for stranger in strangers[:25]:
+            stranger.authenticate()
+        stop_in_time(server)
+        assert thread_names("ipc") == []
+        for stranger in strangers:
+            stranger.hear_to_the_end()
+
+
+def test_a_server_with_clients_that_do_not_read(open_server, socket_path):
+    server = open_server(limits=Limits(log_bytes=256 << 20))
+    with contextlib.ExitStack() as stack:
+        for number in range(10):
+            stack.enter_context(Stranger(socket_path)).greet(f"deaf {number}")
+        for _ in range(20):
+            server.broadcast({"text": "x" * 1_000_000})
+        stop_in_time(server)
+        assert thread_names("ipc") == []
+
+
+def test_a_server_with_many_clients(open_server, socket_path, open_client):
+    server = open_server()
+    listeners = [open_client(name=f"{number}") for number in range(20)]
+    for listener in listeners:
+        listener.wait_live()
+    for number in range(100):
+        server.broadcast({"number": number})
+    stop_in_time(server)
+    for listener in listeners:
+        listener.deliveries.wait_for(100)  # stop sends what is left
+    assert thread_names("ipc-peer") == []
+
+
+def test_a_server_says_bye(open_server, socket_path):
+    server = open_server()
+    with Stranger(socket_path) as stranger:
+        stranger.greet()
+        server.stop()
+        assert stranger.hear_to_the_end()[-1] == {"op": "bye", "reason": "the server stops"}
+
+
+def test_a_server_stopped_from_a_handler(open_server, open_client, socket_dir):
+    server = open_server()
+    took_s = Arrivals()
+
+    @server.add_message_handler
+    def stop(_payload):
+        began = time.monotonic()
+        server.stop()
+        took_s(time.monotonic() - began)
+
+    listener = open_client().wait_live()
+    listener.client.send_message("stop")
+    assert took_s.wait_for(1)[0] < STOPS_WITHIN_S
+    listener.client.stop()
+    assert os.listdir(socket_dir) == []
+
+
+def test_a_server_whose_handler_does_not_return_stops_all_the_same(open_server, open_client):
+    server = open_server()
+    entered, gate = threading.Event(), threading.Event()
+
+    @server.add_message_handler
+    def hold(_payload):
+        entered.set()
+        gate.wait(WITHIN_S)
+
+    listener = open_client().wait_live()
+    listener.client.send_message("hold")
+    assert entered.wait(WITHIN_S)
+    stop_in_time(server)
+    gate.set()
+    eventually(lambda: thread_names("ipc-peer") == [])
+
+
+def test_a_server_stopped_while_threads_broadcast(open_server, open_client):
+    server = open_server()
+    open_client().wait_live()
+    ended = threading.Event()
+
+    def broadcast():
+        while not ended.is_set():
+            server.broadcast({"text": "x" * 1000})
+
+    threads = [threading.Thread(target=broadcast, name="broadcaster") for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            stop_in_time(server)
+            assert thread_names("ipc-peer") == []
+            server.start()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+class GatedLog(MemoryLog):
+    """A log that holds up whoever asks for its newest seq while the gate is shut."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.asked = threading.Semaphore(0)
+
+    @property
+    def newest(self):
+        if threading.current_thread().name.startswith("ipc-peer"):
+            self.asked.release()
+            self.gate.wait(WITHIN_S)
+        return super().newest
+
+
+def test_a_client_that_comes_while_the_server_stops_is_not_kept(open_server, socket_path):
+    """It has said hello and has not been taken up yet."""
+    log = GatedLog()
+    server = open_server(log=log)
+    with Stranger(socket_path) as stranger:
+        stranger.authenticate()
+        log.gate.clear()
+        stranger.say({"op": "hello", "protocol": 1, "client": "late"})
+        assert log.asked.acquire(timeout=WITHIN_S)
+        stop_in_time(server)
+        log.gate.set()
+        stranger.socket.settimeout(3.0)
+        stranger.hear_to_the_end()
+    eventually(lambda: thread_names("ipc-peer") == [])
+    assert server.stats["peers"] == 0
+
+
+def test_a_server_whose_log_lines_go_nowhere_stops_all_the_same(socket_path, open_client):
+    """Its log is a pipe that nobody reads any more, as when the launcher is stopped."""
+    code = f"""
+import os, sys, time, structlog
+sys.stdin.readline()
+reader, writer = os.pipe()
+structlog.configure(
+    processors=[structlog.processors.JSONRenderer()],
+    logger_factory=structlog.PrintLoggerFactory(os.fdopen(writer, "w")),
+)
+from ipc import SocketServer
+server = SocketServer({socket_path!r}, authkey={KEY!r})
+server.start()
+print("started", flush=True)
+sys.stdin.readline()
+os.set_blocking(writer, False)
+try:
+    while True:
+        os.write(writer, b"x" * 4096)
+except BlockingIOError:
+    os.set_blocking(writer, True)
+for number in range(10):
+    server.broadcast({{"number": number}})
+began = time.monotonic()
+server.stop()
+print(time.monotonic() - began, flush=True)
+os._exit(0)
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        process.stdin.write("start\n")
+        assert process.stdout.readline() == "started\n"
+        listener = open_client().wait_live()
+        process.stdin.write("fill\n")
+        killer = threading.Timer(5.0, process.kill)
+        killer.start()
+        told = process.stdout.readline()
+        killer.cancel()
+        killer.join()
+        listener.client.stop()
+    assert told, "stop() did not come back"
+    assert float(told) < STOPS_WITHIN_S + SLACK_S
