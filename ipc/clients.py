@@ -5,16 +5,47 @@ import threading
 
 
 class ClientRecord:
-    """`last_id` is the newest id of this client that was handled, `owner` its newest connection, the one that may.
+    """`last_id` is the newest id of this client that was handled. Only its newest connection, the `owner`, may handle.
 
-    `lock` is held while a message is being handled.
+    `lock` guards the fields, `turn` tells of their changes; no handler runs under them.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.turn = threading.Condition(self.lock)
         self.last_id = 0
-        self.owner: object = None
         self.connections = 0
+        self.owner: object = None
+        self.is_busy = False
+
+    def take_over(self, owner: object, timeout_s: float) -> int | None:
+        """Make `owner` the connection whose messages count; return the last id that was handled before.
+
+        A message that an older connection is in the middle of is its last, and is waited for. None when that takes
+        longer than `timeout_s`, or a still newer connection has come.
+        """
+        with self.turn:
+            self.owner = owner
+            self.turn.notify_all()
+            self.turn.wait_for(lambda: not self.is_busy or self.owner is not owner, timeout_s)
+            return None if self.is_busy or self.owner is not owner else self.last_id
+
+    def begin(self, owner: object, number: int) -> bool | None:
+        """Claim a message for `owner`: True to handle it, False if it has been, None if it is not for `owner` to do."""
+        with self.lock:
+            if self.owner is not owner:
+                return None
+            if number <= self.last_id:
+                return False
+            self.last_id = number
+            self.is_busy = True
+            return True
+
+    def end(self) -> None:
+        """Give back what `begin` has claimed."""
+        with self.turn:
+            self.is_busy = False
+            self.turn.notify_all()
 
 
 class ClientRecords:

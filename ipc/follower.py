@@ -36,3 +36,7 @@ class Follower:
     def skip(self, last: int) -> None:
         """Note that everything up to `last` can no longer come."""
         self.last_seq = max(self.last_seq, last)
+
+    def rewind(self, seq: int) -> None:
+        """Want everything after `seq` once more."""
+        self.last_seq = min(self.last_seq, seq)

@@ -31,7 +31,7 @@ class Handlers(Generic[F]):
             try:
                 function(*arguments)
             except (Exception, SystemExit):  # noqa: BLE001 - the application may raise anything
-                _report(logger, function)
+                report_failure(logger, function)
 
     def call_each(self, logger: Any, arguments: Iterable[Any]) -> None:
         """Do `call` for one argument after the other."""
@@ -41,9 +41,10 @@ class Handlers(Generic[F]):
                 try:
                     function(argument)
                 except (Exception, SystemExit):  # noqa: BLE001 - as above
-                    _report(logger, function)
+                    report_failure(logger, function)
 
 
-def _report(logger: Any, function: Callable[..., None]) -> None:
+def report_failure(logger: Any, function: Callable[..., None]) -> None:
+    """Log what `function` has just raised."""
     name = getattr(function, "__qualname__", repr(function))
     logger.error("handler_failed", handler=name, exc_info=True)

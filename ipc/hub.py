@@ -34,6 +34,7 @@ class Hub:
         self.authkey = b""
         self._lock = threading.Lock()
         self.peers: tuple[Peer, ...] = ()
+        self.is_closed = True
         self._departed: Counter[str] = Counter()
 
     def open(self, authkey: bytes, logger: Any, traffic: TrafficLog) -> None:
@@ -43,6 +44,13 @@ class Hub:
         self.traffic = traffic
         self.rejections = Rejections(logger)
         self.flusher = Flusher(self.flush, "server")
+        self.is_closed = False
+
+    def close(self) -> tuple["Peer", ...]:
+        """Let nobody join any more; return who is here."""
+        with self._lock:
+            self.is_closed = True
+            return self.peers
 
     def flush(self) -> None:
         """Send what the log holds past each cursor. Never waits."""
@@ -57,7 +65,7 @@ class Hub:
     def join(self, peer: "Peer") -> bool:
         """Let `peer` follow the log; an older connection of the same client ends. False when there is no room."""
         with self._lock:
-            if len(self.peers) >= self.limits.max_peers:
+            if self.is_closed or len(self.peers) >= self.limits.max_peers:
                 return False
             older = [other for other in self.peers if other.client == peer.client]
             self.peers = (*self.peers, peer)

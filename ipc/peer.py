@@ -187,7 +187,7 @@ class Peer:
                 connection.flush()  # what was said between the choice of the cursor and now
                 reason = self._follow(first_objects)
             else:
-                reason = f"this server has its {hub.limits.max_peers} clients"
+                reason = "the server stops" if hub.is_closed else f"this server has its {hub.limits.max_peers} clients"
                 self.end(reason)
         except ProtocolError as error:
             hub.rejections.note(error.kind, error.reason)
@@ -201,9 +201,9 @@ class Peer:
 
     def _welcome(self, is_resumed: bool) -> bytes:
         log, limits = self._hub.log, self._hub.limits
-        with self._record.lock:  # an older connection of this client may be in the middle of a message: its last
-            self._record.owner = self
-            last_id = self._record.last_id
+        last_id = self._record.take_over(self, limits.handshake_s)
+        if last_id is None:
+            raise ProtocolError("busy", "an earlier message of this client is still being handled")
         self._pacer = AckPacer(last_id)
         return encode(
             Welcome(
@@ -261,23 +261,24 @@ class Peer:
     def _handle_once(self, received: ClientMessage | Request) -> None:
         """Hand a message or a request to the application, unless it has had it on this or an earlier connection."""
         record, number = self._record, received.id
-        with record.lock:
-            if record.owner is not self:
-                return  # what is left here was not acknowledged, and the client repeats it on its newer connection
-            if number <= record.last_id:
-                self.duplicates += 1
+        is_new = record.begin(self, number)
+        if is_new is None:
+            return  # what is left here was not acknowledged, and the client repeats it on its newer connection
+        if not is_new:
+            self.duplicates += 1
+            self._pacer.note(record.last_id)
+            return
+        try:
+            self._connection.counters.received += 1
+            if isinstance(received, ClientMessage):
+                self._hub.message_handlers.call(self._hub.logger, received.payload)
+                self._pacer.note(number)
             else:
-                record.last_id = number
-                self._connection.counters.received += 1
-                if isinstance(received, ClientMessage):
-                    self._hub.message_handlers.call(self._hub.logger, received.payload)
-                else:
-                    self._must_send(
-                        self.send_message(self._hub.answer(number, received.payload, self._hello.max_frame_bytes))
-                    )
-                    self._pacer.settle(number)  # a reply says all that an ack would
-                    return
-        self._pacer.note(max(record.last_id, number))
+                reply = self._hub.answer(number, received.payload, self._hello.max_frame_bytes)
+                self._must_send(self.send_message(reply))
+                self._pacer.settle(number)  # a reply says all that an ack would
+        finally:
+            record.end()
 
     def _must_send(self, is_accepted: bool) -> None:
         """Cut a client that asks and does not read, rather than keep its answers in memory."""

@@ -10,9 +10,10 @@ OnReply = Callable[[Payload | RequestError], None]
 
 
 class PendingRequests:
-    """Callbacks by request id. They are called without the lock."""
+    """Callbacks by request id, called without the lock. Of one that raises `report` is told; nothing else ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Callable[[OnReply], None]) -> None:
+        self._report = report
         self._lock = threading.Lock()
         self._callbacks: dict[int, OnReply] = {}
 
@@ -31,7 +32,7 @@ class PendingRequests:
             callback = self._callbacks.pop(reply.id, None)
         if callback is not None:
             error = reply.error
-            callback(RequestError(error.code, error.message) if error is not None else reply.payload or {})
+            self._call(callback, RequestError(error.code, error.message) if error is not None else reply.payload or {})
 
     def fail_through(self, last_id: float, error: RequestError) -> None:
         """End all requests up to `last_id` with `error`."""
@@ -39,7 +40,13 @@ class PendingRequests:
             numbers = [number for number in self._callbacks if number <= last_id]
             callbacks = [self._callbacks.pop(number) for number in numbers]
         for callback in callbacks:
-            callback(error)
+            self._call(callback, error)
+
+    def _call(self, callback: OnReply, outcome: Payload | RequestError) -> None:
+        try:
+            callback(outcome)
+        except (Exception, SystemExit):  # noqa: BLE001 - the application may raise anything
+            self._report(callback)
 
 
 class Waiter:
@@ -56,5 +63,5 @@ class Waiter:
 
     def wait(self, timeout_s: float) -> Payload | RequestError | None:
         """Return the outcome, or None after `timeout_s`."""
-        self._arrived.acquire(timeout=max(0.0, timeout_s))
+        self._arrived.acquire(timeout=min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
         return self._outcome

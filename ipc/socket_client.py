@@ -22,7 +22,7 @@ from ipc.endpoint import DEFAULT_SOCKET_PATH, check_path
 from ipc.errors import AuthkeyError, IpcError, ProtocolError, RequestError
 from ipc.flusher import Flusher
 from ipc.follower import Follower
-from ipc.handlers import Handlers
+from ipc.handlers import Handlers, report_failure
 from ipc.handshake import DeadlineStream, authenticate_server
 from ipc.limits import Limits
 from ipc.logs import get_logger
@@ -94,7 +94,7 @@ class SocketClient:
         self._outbox_lock = threading.Lock()
         self._all_acknowledged = threading.Event()
         self._all_acknowledged.set()
-        self._pending = PendingRequests()
+        self._pending = PendingRequests(lambda callback: report_failure(self._log, callback))
         self._follower = Follower()
         self._duplicates = 0
         self._max_frame_bytes = self._limits.max_frame_bytes  # the server's, where that is smaller
@@ -189,6 +189,12 @@ class SocketClient:
         connection = self._connection
         if connection is not None:
             connection.send_control(encode(SeqAck(seq)))
+
+    def want_again(self, messages: list[Message]) -> None:
+        """Ask for these messages, and what comes after them, at the next connection: they were not handled."""
+        seqs = [message.seq for message in messages if message.seq]
+        if seqs:
+            self._follower.rewind(seqs[0] - 1)
 
     def add_message_handler(self, handler: PayloadHandler) -> PayloadHandler:
         """Have `handler(payload)` called with each message."""

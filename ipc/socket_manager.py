@@ -6,6 +6,7 @@ nothing is lost until its log laps us, which we are told. This is the one module
 """
 
 import collections
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -38,15 +39,17 @@ class _Inbox:
         self._is_awake = False
         self._is_closed = False
 
-    def put(self, items: list[Message] | list[_Item]) -> None:
+    def put(self, items: list[Message] | list[_Item]) -> bool:
+        """Add items, all or, once closed, none."""
         with self._has_room:
             self._has_room.wait_for(lambda: self._is_closed or len(self._items) < self._max_messages)
             if self._is_closed:
-                return
+                return False
             self._items.extend(items)
             is_asleep, self._is_awake = not self._is_awake, True
         if is_asleep:
             self._wake()
+        return True
 
     def take(self) -> Message | _Item | None:
         """Return the next item; None if there is none, and then the next `put` wakes the GUI again."""
@@ -67,12 +70,14 @@ class _Inbox:
         with self._has_room:
             self._is_closed = self._is_awake = False
 
-    def close(self) -> None:
-        """Let a waiting `put` go, and keep nothing."""
+    def close(self) -> list[Message]:
+        """Let a waiting `put` go, and keep nothing; return the messages that were there."""
         with self._has_room:
             self._is_closed = True
+            messages = [item for item in self._items if isinstance(item, Message)]
             self._items.clear()
             self._has_room.notify_all()
+        return messages
 
 
 class _InboxClient(SocketClient):
@@ -81,7 +86,8 @@ class _InboxClient(SocketClient):
     inbox: _Inbox
 
     def _deliver(self, messages: list[Message]) -> None:
-        self.inbox.put(messages)
+        if not self.inbox.put(messages):
+            self.want_again(messages)
 
 
 class SocketManager(QObject):
@@ -115,8 +121,9 @@ class SocketManager(QObject):
         limits = limits or Limits()
         self._client = _InboxClient(address, authkey=authkey, name=name, limits=limits, log_payloads=log_payloads)
         self._client.inbox = self._inbox = _Inbox(limits.inbox_messages, self._inbox_filled.emit)
-        self._client.add_gap_handler(lambda first, last: self._later(lambda: self.gap_received.emit((first, last))))
-        self._client.add_state_handler(lambda state: self._later(lambda: self.state_changed.emit(state)))
+        self._client.add_gap_handler(self._gap_met)
+        self._client.add_state_handler(self._state_met)
+        self._drained_seq = 0
         self._inbox_filled.connect(self._drain, Qt.ConnectionType.QueuedConnection)
         client, inbox = self._client, self._inbox
 
@@ -140,9 +147,10 @@ class SocketManager(QObject):
         self._client.start()
 
     def stop(self) -> None:
-        """Stop within a second; nothing is emitted afterwards."""
-        self._inbox.close()
+        """Stop within a second. No message is delivered afterwards; requests that wait end with "stopped"."""
+        undelivered = self._inbox.close()
         self._client.stop()
+        self._client.want_again(undelivered)  # after the next start
 
     def send_message(self, payload: Payload | str) -> bool:
         """Send to the server; see SocketClient.send_message."""
@@ -150,8 +158,13 @@ class SocketManager(QObject):
 
     def request(self, payload: Payload, on_reply: OnReply, timeout_s: float = 5.0) -> None:
         """Send a request; `on_reply(payload or RequestError)` is called once, on this thread. Raises PayloadError."""
+
+        def reply_here(outcome: Payload | RequestError) -> None:
+            if not self._later(lambda: on_reply(outcome)):  # stop() has closed the inbox, and runs on this thread
+                QTimer.singleShot(0, self, lambda: on_reply(outcome))
+
         try:
-            number = self._client.begin_request(payload, lambda outcome: self._later(lambda: on_reply(outcome)))
+            number = self._client.begin_request(payload, reply_here)
         except RequestError as error:
             refused = error
             QTimer.singleShot(0, self, lambda: on_reply(refused))
@@ -163,22 +176,36 @@ class SocketManager(QObject):
 
         QTimer.singleShot(int(timeout_s * 1000), self, give_up)
 
-    def _later(self, item: _Item) -> None:
-        self._inbox.put([item])
+    def _gap_met(self, first: int, last: int) -> None:
+        self._later(lambda: self.gap_received.emit((first, last)))
+
+    def _state_met(self, state: ClientState) -> None:
+        self._later(lambda: self.state_changed.emit(state))
+
+    def _later(self, item: _Item) -> bool:
+        return self._inbox.put([item])
 
     def _drain(self) -> None:
         """Work on the inbox for one slice, acknowledge, and come back for the rest."""
         slice_ends = time.monotonic() + SLICE_S
-        newest = 0
+        drained_before = self._drained_seq
         while (item := self._inbox.take()) is not None:
             if isinstance(item, Message):
-                newest = item.seq or newest
+                self._drained_seq = item.seq or self._drained_seq
                 self.delivered.emit(item)
                 self.message_received.emit(item.payload)
             else:
-                item()
+                _call(item)
             if time.monotonic() > slice_ends:
                 self._inbox_filled.emit()
                 break
-        if newest:
-            self._client.acknowledge(newest)
+        if self._drained_seq != drained_before:
+            self._client.acknowledge(self._drained_seq)
+
+
+def _call(item: _Item) -> None:
+    """Call back into the application; what it raises is reported as Qt does for a slot, and ends nothing else."""
+    try:
+        item()
+    except Exception:  # noqa: BLE001 - the application may raise anything
+        sys.excepthook(*sys.exc_info())

@@ -89,7 +89,7 @@ class SocketServer:
             acceptor.stop_accepting()
             self._hub.flusher.stop()
             drain_until = time.monotonic() + _DRAIN_S
-            for peer in self._hub.peers:
+            for peer in self._hub.close():
                 peer.wait_until_sent(max(0.0, drain_until - time.monotonic()))
                 peer.end("the server stops")
             join_until = time.monotonic() + _JOIN_S

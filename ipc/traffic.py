@@ -16,6 +16,7 @@ import msgspec
 LINES_PER_S = 20
 _WINDOW_S = 1.0
 _LATENCY_SAMPLES = 1000
+_STOP_S = 0.3
 
 _Fields = dict[str, Any]
 _decode_lines = msgspec.json.Decoder(dict[str, Any]).decode_lines
@@ -72,13 +73,13 @@ class TrafficLog:
         self._note(_Note("message_received", peer, objects), len(objects), 1)
 
     def stop(self) -> None:
-        """Write what is left and end the thread."""
+        """Write what is left and end the thread; one that a log holds up which nobody reads is left behind."""
         with self._lock:
             self._stopping.set()
             thread = self._thread
         self._wake.release()
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(_STOP_S)
 
     def _note(self, note: _Note, count: int, direction: int) -> None:
         with self._lock:

@@ -63,7 +63,8 @@ class ChildProcess:
         self.setup_failure = ""
         self._notice_lines = LineSplitter()
         self._log_lines = LineSplitter()
-        self._open_fds: set[int] = set()
+        self._pipes: set[int] = set()
+        self._ended: set[int] = set()
         theirs: list[InheritedFd] = []
         try:
             self._commands = self._pipe(theirs, ours_is_reader=False)
@@ -126,7 +127,7 @@ class ChildProcess:
 
     def is_open(self, descriptor: int) -> bool:
         """Whether there is still something to come from `notices` or `log`."""
-        return descriptor in self._open_fds
+        return descriptor not in self._ended
 
     def reap(self) -> ExitStatus:
         """Return how the dead process ended. Call when `death` is readable."""
@@ -150,32 +151,34 @@ class ChildProcess:
         self._process.close()
 
     def _close_pipes(self) -> None:
-        while self._open_fds:
-            os.close(self._open_fds.pop())
+        while self._pipes:
+            os.close(self._pipes.pop())
 
     def _pipe(self, theirs: list[InheritedFd], *, ours_is_reader: bool) -> int:
         """Return our end of a new pipe; the child's is added to `theirs`."""
         reader, writer = os.pipe()
         ours, other = (reader, writer) if ours_is_reader else (writer, reader)
         os.set_blocking(ours, False)
-        self._open_fds.add(ours)
+        self._pipes.add(ours)
         theirs.append(InheritedFd(other))
         return ours
 
     def _read(self, descriptor: int, max_reads: int) -> tuple[bytes, bool]:
-        """Return what can be read without waiting, and whether more may come later."""
+        """Return what can be read without waiting, and whether more may come later.
+
+        A pipe that has ended stays open: its number must not go to another while the loop knows it as ours.
+        """
         chunks: list[bytes] = []
-        while descriptor in self._open_fds and len(chunks) < max_reads:
+        while descriptor not in self._ended and len(chunks) < max_reads:
             try:
                 chunk = os.read(descriptor, _READ_BYTES)
             except BlockingIOError:
                 break
             if not chunk:
-                self._open_fds.discard(descriptor)
-                os.close(descriptor)
+                self._ended.add(descriptor)
                 break
             chunks.append(chunk)
-        return b"".join(chunks), descriptor in self._open_fds
+        return b"".join(chunks), descriptor not in self._ended
 
 
 def _birth(handed: Handed, commands: InheritedFd, notices: InheritedFd, log: InheritedFd) -> child.Birth:
@@ -189,8 +192,9 @@ def _birth(handed: Handed, commands: InheritedFd, notices: InheritedFd, log: Inh
 
 def _start(name: str, birth: child.Birth) -> Any:
     process = _spawn.Process(target=leash.main, args=(leash.Leash(os.getpid()), birth), name=name)
-    # First, because it unblocks SIGINT when it has to start its helper.
-    resource_tracker.ensure_running()
+    with _terminal_blocked():
+        # It ignores SIGINT, but would die of a closed terminal. Starting it unblocks SIGINT: hence two blocks.
+        resource_tracker.ensure_running()
     with _terminal_blocked():
         process.start()
     return process

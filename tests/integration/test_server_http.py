@@ -14,6 +14,8 @@ from server_proc import http_server
 from server_proc.http_server import HttpServer
 from tests.unit.server_proc.running_server import DEADLINE_S, ask
 
+pytestmark = pytest.mark.leak_checked
+
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.unit.server_proc.running_server import DEADLINE_S, Sockets, ask, serve_in_process
 
+pytestmark = pytest.mark.leak_checked
+
 POSTERS = 4
 KILLS = 4
 MARKS_BETWEEN_KILLS = 30

@@ -17,6 +17,8 @@ from server_proc import self_check
 from server_proc.main import run
 from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask
 
+pytestmark = pytest.mark.leak_checked
+
 
 @pytest.fixture
 def sockets(tmp_path):

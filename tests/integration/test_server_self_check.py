@@ -11,6 +11,8 @@ from server_proc.http_server import THREADS, HttpServer
 from server_proc.self_check import SelfCheck, SelfCheckEvents
 from tests.unit.server_proc.running_server import DEADLINE_S
 
+pytestmark = pytest.mark.leak_checked
+
 
 class Told:
     """Remembers what the check reported."""

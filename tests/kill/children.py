@@ -112,6 +112,16 @@ def chattering(context: ChildContext) -> int:
     return steady(context)
 
 
+def silent(context: ChildContext) -> int:
+    """Close stdout and stderr, the log pipe with them, and work."""
+    os.closerange(1, 3)
+    stopped = threading.Event()
+    context.on_stop(stopped.set)
+    context.ready()
+    stopped.wait()
+    return 0
+
+
 def mumbling(_context: ChildContext) -> int:
     """Die by SIGKILL in the middle of a line, while a grandchild holds the log pipe open."""
     grandchild = subprocess.Popen(["/bin/sleep", "30"])

@@ -61,6 +61,8 @@ def test_sighup_to_the_group_restarts_the_children_which_do_not_die_of_it(launch
     for child in BOTH:
         assert launched.wait_for("child_exited", child=child)["exit_code"] == 0
         launched.wait_for("child_ready", child=child)
+    launched.process.terminate()
+    stop_and_check(launched, "SIGTERM")
 
 
 def test_sigterm_to_the_launcher_alone_stops_everything(launch: Launch) -> None:

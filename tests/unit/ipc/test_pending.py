@@ -13,7 +13,7 @@ LOST = RequestError("disconnected", "the connection broke")
 
 @pytest.fixture
 def pending():
-    return PendingRequests()
+    return PendingRequests(report=lambda callback: None)
 
 
 def test_a_reply_ends_its_request(pending):

@@ -16,7 +16,7 @@ from ipc.sequence import Lapped
 from server_proc.database import open_database
 from server_proc.outbox import OutboxLog
 
-TS = 1_769_846_400.123456
+TS = 1_769_846_400.1234  # logs keep a tenth of a millisecond
 
 
 def memory_log(_database):

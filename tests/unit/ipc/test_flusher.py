@@ -1,0 +1,111 @@
+"""The flusher: whatever news there is goes out, soon, and once the flusher is stopped nothing is left."""
+
+import threading
+
+import pytest
+
+from ipc.flusher import Flusher
+from tests.unit.ipc.channel import eventually, run_together, thread_names
+
+
+class Channel:
+    """Counts what was said and what has gone out."""
+
+    def __init__(self):
+        self.said = 0
+        self.sent = 0
+        self.flushes = 0
+        self._lock = threading.Lock()
+
+    def say(self):
+        with self._lock:
+            self.said += 1
+
+    def flush(self):
+        self.flushes += 1
+        self.sent = self.said
+
+
+@pytest.fixture
+def channel():
+    return Channel()
+
+
+@pytest.fixture
+def flusher(channel):
+    flusher = Flusher(channel.flush, "test")
+    yield flusher
+    flusher.stop()
+    assert thread_names("ipc-flusher") == []
+
+
+def test_the_first_news_goes_out_at_once(channel, flusher):
+    channel.say()
+    flusher.news()
+    assert channel.sent == 1
+    assert thread_names("ipc-flusher") == []
+
+
+def test_in_a_dialogue_all_news_goes_out_at_once(channel, flusher):
+    for number in range(1, 200):
+        channel.say()
+        flusher.news()
+        assert channel.sent == number
+        flusher.heard()
+
+
+def test_the_last_news_of_a_burst_needs_no_other_to_go_out(channel, flusher):
+    for burst in range(1, 100):
+        for _ in range(burst % 5 + 1):
+            channel.say()
+            flusher.news()
+        eventually(lambda: channel.sent == channel.said, within_s=2.0)
+
+
+def test_a_burst_takes_fewer_flushes_than_news(channel, flusher):
+    for _ in range(10_000):
+        channel.say()
+        flusher.news()
+    eventually(lambda: channel.sent == 10_000)
+    assert channel.flushes < 5_000
+
+
+def test_news_of_many_threads_all_goes_out(channel, flusher):
+    for _ in range(20):
+        run_together(*[lambda: [(channel.say(), flusher.news()) for _ in range(100)]] * 8)
+        eventually(lambda: channel.sent == channel.said, within_s=2.0)
+
+
+def test_stop_sends_what_is_left(channel):
+    for _ in range(50):
+        flusher = Flusher(channel.flush, "test")
+        for _ in range(3):
+            channel.say()
+            flusher.news()
+        flusher.stop()
+        assert channel.sent == channel.said
+        assert thread_names("ipc-flusher") == []
+
+
+def test_a_flush_that_fails_does_not_silence_the_channel(channel):
+    """Its own thread meets an error, as of a log in a database: the next news goes out all the same."""
+    failures = []
+
+    def flush():
+        if threading.current_thread().name.startswith("ipc-flusher") and not failures:
+            failures.append(1)
+            raise OSError("disk I/O error")
+        channel.flush()
+
+    flusher = Flusher(flush, "test")
+    try:
+        while not failures:
+            channel.say()
+            flusher.news()
+        for _ in range(100):
+            for _ in range(3):
+                channel.say()
+                flusher.news()
+            eventually(lambda: channel.sent == channel.said, within_s=2.0)
+    finally:
+        flusher.stop()
