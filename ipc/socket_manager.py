@@ -84,10 +84,11 @@ class _InboxClient(SocketClient):
     """A client that leaves messages in an inbox; the one who empties it acknowledges them."""
 
     inbox: _Inbox
+    refused: list[Message]
 
     def _deliver(self, messages: list[Message]) -> None:
         if not self.inbox.put(messages):
-            self.want_again(messages)
+            self.refused += messages
 
 
 class SocketManager(QObject):
@@ -120,6 +121,7 @@ class SocketManager(QObject):
         super().__init__(parent)
         limits = limits or Limits()
         self._client = _InboxClient(address, authkey=authkey, name=name, limits=limits, log_payloads=log_payloads)
+        self._client.refused = []
         self._client.inbox = self._inbox = _Inbox(limits.inbox_messages, self._inbox_filled.emit)
         self._client.add_gap_handler(self._gap_met)
         self._client.add_state_handler(self._state_met)
@@ -150,7 +152,8 @@ class SocketManager(QObject):
         """Stop within a second. No message is delivered afterwards; requests that wait end with "stopped"."""
         undelivered = self._inbox.close()
         self._client.stop()
-        self._client.want_again(undelivered)  # after the next start
+        self._client.want_again(undelivered + self._client.refused)  # after the next start
+        self._client.refused = []
 
     def send_message(self, payload: Payload | str) -> bool:
         """Send to the server; see SocketClient.send_message."""
