@@ -13,19 +13,17 @@ class AckPacer:
         self._handled = handled
         self._acked = handled
         self._acked_at = float("-inf")
+        self.is_pending = False
 
     def note(self, number: int) -> None:
         """Everything up to `number` was handled."""
         self._handled = number
+        self.is_pending = number != self._acked
 
     def settle(self, number: int) -> None:
         """Everything up to `number` was handled, and the other side knows."""
         self._handled = self._acked = number
-
-    @property
-    def is_pending(self) -> bool:
-        """True when something waits to be acknowledged."""
-        return self._handled != self._acked
+        self.is_pending = False
 
     def take(self, now: float) -> int | None:
         """Return the number to acknowledge now, if an ack is due."""
@@ -33,4 +31,5 @@ class AckPacer:
             return None
         self._acked = self._handled
         self._acked_at = now
+        self.is_pending = False
         return self._acked

@@ -31,8 +31,15 @@ class Flusher:
 
     def news(self) -> None:
         """Flush, now or in a moment. Any thread."""
-        if time.monotonic() >= self._hold_until:
-            self._flush_now()
+        began = time.monotonic()
+        if began >= self._hold_until:
+            self._was_heard = False
+            self._flush()
+            ended = time.monotonic()
+            # With many receivers a flush takes long: then at most half of the caller's time goes into it.
+            self._hold_until = ended + (HOLD_S if ended - began < HOLD_S else ended - began)
+            if self._was_heard:
+                self._hold_until = 0.0  # the answer was here before the flush had returned
         elif not self._is_armed:
             self._is_armed = True
             if self._thread is None:
@@ -54,16 +61,6 @@ class Flusher:
             thread.join()
         self._flush()
 
-    def _flush_now(self) -> None:
-        self._was_heard = False
-        began = time.monotonic()
-        self._flush()
-        ended = time.monotonic()
-        # With many receivers a flush takes long: then at most half of the caller's time goes into it.
-        self._hold_until = ended + max(HOLD_S, ended - began)
-        if self._was_heard:
-            self._hold_until = 0.0  # the answer was here before the flush had returned
-
     def _start_thread(self) -> None:
         with self._thread_lock:
             if self._thread is None and not self._stopping.is_set():
@@ -84,4 +81,5 @@ class Flusher:
                 time.sleep(max(pause_s, remaining_s))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # in a long burst the caller flushes; stay out of its way
             self._is_armed = False  # first: whoever brings news from here on arms it again
-            self._flush_now()
+            self._hold_until = 0.0
+            self.news()

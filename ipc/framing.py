@@ -24,14 +24,10 @@ class FrameDecoder:
     def __init__(self, max_frame_bytes: int) -> None:
         self._max_frame_bytes = max_frame_bytes
         self._view = memoryview(bytearray(_INITIAL_BYTES))
+        self.is_partial = False  # the beginning of a frame has come and its end has not
         self._start = 0
         self._end = 0
         self._length: int | None = None  # of the frame that has begun, once its header is here
-
-    @property
-    def is_partial(self) -> bool:
-        """True when the beginning of a frame has come and its end has not."""
-        return self._end > self._start
 
     def space(self) -> memoryview:
         """Return where the next bytes go, never empty. Earlier bodies are no longer valid.
@@ -71,4 +67,5 @@ class FrameDecoder:
             start = body_start + length
             bodies.append(view[body_start:start])
         self._start, self._end = start, end
+        self.is_partial = end > start
         return bodies

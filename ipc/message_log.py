@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from ipc.limits import Limits
-from ipc.protocol import Payload, Resume, check_size, encode_payload, encode_stamped_message
+from ipc.protocol import ENVELOPE_BYTES, Payload, Resume, check_size, encode_payload, encode_stamped_message
 from ipc.sequence import Sequence
 
 
@@ -52,49 +52,35 @@ def starting_point(log: MessageLog, resume: Resume | None) -> tuple[int, bool]:
     return 0, False
 
 
-class MemoryLog:
+class MemoryLog(Sequence):
     """A message log in memory, bounded by count and bytes: the oldest messages make room for new ones."""
 
     def __init__(
         self, limits: Limits | None = None, *, clock: Callable[[], float] = time.time, epoch: str | None = None
     ) -> None:
+        super().__init__()
         self.epoch = epoch or uuid4().hex
         self._limits = limits or Limits()
         self._clock = clock
-        self._entries = Sequence()
         self._tick, self._tick_text = -1, b""
 
-    @property
-    def oldest(self) -> int:
-        return self._entries.oldest
-
-    @property
-    def newest(self) -> int:
-        return self._entries.newest
-
-    @property
-    def total_bytes(self) -> int:
-        return self._entries.total_bytes
-
     def append(self, payload: Payload) -> int:
-        entries, limits = self._entries, self._limits
-        encoded = check_size(encode_payload(payload), limits.max_frame_bytes)
-        seq = entries.push(encode_stamped_message(entries.newest + 1, self._stamp(), encoded))
-        if seq - entries.oldest >= limits.log_messages or entries.total_bytes > limits.log_bytes:
+        limits = self._limits
+        encoded = encode_payload(payload)
+        if len(encoded) > limits.max_frame_bytes - ENVELOPE_BYTES:
+            check_size(encoded, limits.max_frame_bytes)
+        tick = int(self._clock() * 10_000)
+        if tick != self._tick:  # formatting a float costs more than the rest of a message's envelope
+            self._tick, self._tick_text = tick, b"%.4f" % (tick / 10_000)
+        seq = self.push(encode_stamped_message(self.newest + 1, self._tick_text, encoded))
+        if seq - self.oldest >= limits.log_messages or self.total_bytes > limits.log_bytes:
             self._make_room()
         return seq
 
-    def _stamp(self) -> bytes:
-        """Return the text of the time; formatting a float costs more than the rest of a message's envelope."""
-        tick = int(self._clock() * 10_000)
-        if tick != self._tick:
-            self._tick, self._tick_text = tick, b"%.4f" % (tick / 10_000)
-        return self._tick_text
-
     def _make_room(self) -> None:
-        entries, limits = self._entries, self._limits
-        while len(entries) > limits.log_messages or (entries.total_bytes > limits.log_bytes and len(entries) > 1):
-            entries.drop_oldest()
-
-    def read(self, after_seq: int, max_bytes: int) -> tuple[bytes, int]:
-        return self._entries.read(after_seq, max_bytes)
+        """Drop a little more than must be, so that this is rare."""
+        limits = self._limits
+        if len(self) > limits.log_messages:
+            self.drop_through(self.newest - limits.log_messages + limits.log_messages // 64)
+        while self.total_bytes > limits.log_bytes and len(self) > 1:
+            self.drop_through(self.oldest + len(self) // 64)

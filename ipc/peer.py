@@ -18,6 +18,7 @@ from ipc.hub import Hub
 from ipc.message_log import starting_point
 from ipc.protocol import (
     INCOMPATIBLE,
+    MAX_REASON,
     PROTOCOL_VERSION,
     Bye,
     ClientMessage,
@@ -64,7 +65,7 @@ class Peer:
         self.acked_seq = 0
         self.duplicates = 0
         self._hello: Hello
-        self._connection: Connection
+        self.connection: Connection
         self._record: ClientRecord
         self._hub = hub
         self._socket = sock
@@ -79,11 +80,11 @@ class Peer:
 
     def flush(self) -> None:
         """Send what the log holds past this client's cursor."""
-        self._connection.flush()
+        self.connection.flush()
 
     def send_message(self, encoded: bytes) -> bool:
         """Send one message or reply outside the log; False if too much waits already."""
-        is_accepted = self._connection.send_control(encoded, messages=1)
+        is_accepted = self.connection.send_control(encoded, messages=1)
         if is_accepted and not self._hub.traffic.is_folding:
             self._hub.traffic.sent(self.id, encoded, 1)
         return is_accepted
@@ -91,14 +92,14 @@ class Peer:
     def end(self, reason: str) -> None:
         """Say bye and end the connection; the thread cleans up."""
         self._end_reason = self._end_reason or reason
-        self._connection.send_control(encode(Bye(reason)))
-        self._connection.shutdown()
+        self.connection.send_control(encode(Bye(reason)))
+        self.connection.shutdown()
 
     def wait_until_sent(self, timeout_s: float) -> None:
-        self._connection.wait_until_sent(timeout_s)
+        self.connection.wait_until_sent(timeout_s)
 
     def info(self) -> PeerInfo:
-        connection, hello = self._connection, self._hello
+        connection, hello = self.connection, self._hello
         counters = connection.counters
         latencies_s = sorted(self._latencies_s)
         return PeerInfo(
@@ -119,7 +120,7 @@ class Peer:
 
     def totals(self) -> dict[str, int]:
         """Return this peer's share of the server's totals."""
-        counters = self._connection.counters
+        counters = self.connection.counters
         return {
             "sent": counters.sent,
             "sent_bytes": counters.sent_bytes,
@@ -171,7 +172,7 @@ class Peer:
         hub = self._hub
         cursor, is_resumed = starting_point(hub.log, self._hello.resume)
         self._record = hub.clients.arrive(self.client)
-        self._connection = connection = Connection(
+        self.connection = connection = Connection(
             self._socket,
             hub.log,
             cursor,
@@ -220,7 +221,7 @@ class Peer:
 
     def _follow(self, first_objects: list[FromClient]) -> str:
         """Handle what the client sends until its end; return the reason of that."""
-        connection = self._connection
+        connection = self.connection
         reason = self._handle_all(first_objects)
         while reason is None:
             bodies = connection.receive(soon=self._pacer.is_pending)
@@ -237,7 +238,6 @@ class Peer:
 
     def _handle_all(self, objects: list[FromClient]) -> str | None:
         """Handle the objects of one frame in order; return the reason if one of them is a bye."""
-        self._hub.flusher.heard()
         if not self._hub.traffic.is_folding:
             self._note_received(objects)
         for each in objects:
@@ -247,11 +247,11 @@ class Peer:
                 case SeqAck(seq=seq):
                     self._note_ack(seq)
                 case Ping(n=n):
-                    self._must_send(self._connection.send_control(encode(Pong(n))))
+                    self._must_send(self.connection.send_control(encode(Pong(n))))
                 case Pong():
                     pass  # its arrival has ended the silence
                 case Bye(reason=reason):
-                    return reason
+                    return reason[:MAX_REASON]
                 case Hello():
                     raise ProtocolError("duplicate_hello", "only the first object may be a hello")
                 case _:
@@ -260,6 +260,7 @@ class Peer:
 
     def _handle_once(self, received: ClientMessage | Request) -> None:
         """Hand a message or a request to the application, unless it has had it on this or an earlier connection."""
+        self._hub.flusher.heard()
         record, number = self._record, received.id
         is_new = record.begin(self, number)
         if is_new is None:
@@ -269,7 +270,7 @@ class Peer:
             self._pacer.note(record.last_id)
             return
         try:
-            self._connection.counters.received += 1
+            self.connection.counters.received += 1
             if isinstance(received, ClientMessage):
                 self._hub.message_handlers.call(self._hub.logger, received.payload)
                 self._pacer.note(number)
@@ -292,12 +293,12 @@ class Peer:
 
     def _note_sent(self, encoded: bytes, count: int) -> None:
         if self._probe is None:
-            self._probe = (self._connection.cursor, time.monotonic())
+            self._probe = (self.connection.cursor, time.monotonic())
         if not self._hub.traffic.is_folding:
             self._hub.traffic.sent(self.id, encoded, count)
 
     def _note_ack(self, seq: int) -> None:
-        self.acked_seq = max(self.acked_seq, seq)
+        self.acked_seq = max(self.acked_seq, min(seq, self.connection.cursor))
         probe = self._probe
         if probe is not None and seq >= probe[0]:
             latency_s = time.monotonic() - probe[1]

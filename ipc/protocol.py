@@ -4,7 +4,7 @@ A frame's body is one or more of these as JSON, separated by newlines; each says
 is in the two unions at the bottom. docs/protocol.md tells a stranger the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -15,6 +15,9 @@ from ipc.errors import PayloadError, ProtocolError
 PROTOCOL_VERSION = 1
 INCOMPATIBLE = "incompatible protocol"
 """How the reason of a bye begins that turns a client away for its version."""
+
+MAX_REASON = 1000
+"""Characters of a peer's reason that are kept: it is shown and logged."""
 
 ENVELOPE_BYTES = 128
 """Room kept in a frame for what surrounds a payload."""
@@ -150,7 +153,12 @@ def encode_payload(payload: Payload) -> bytes:
         raise PayloadError(f"a payload is a dict (or a str), not {type(payload).__name__}")
     try:
         encoded = _encode(payload)
-        is_sound = _is_plain(payload) or (_decode_payload(encoded) == payload and _is_shallow(encoded))
+        for key, value in payload.items():  # most payloads are flat and plain, and this is the quickest way to see it
+            if type(key) is not str or type(value) not in _PLAIN:
+                break
+        else:
+            return encoded
+        is_sound = _decode_payload(encoded) == payload and _is_shallow(encoded)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise PayloadError(_culprit(payload) or f"payload: {error}") from error
     if not is_sound and (culprit := _culprit(payload)):
@@ -216,9 +224,9 @@ def encode_stamped_message(seq: int, stamp: bytes, encoded_payload: bytes) -> by
     return b'{"op":"message","seq":%d,"ts":%b,"payload":%b}' % (seq, stamp, encoded_payload)
 
 
-def encode_client_message(op: str, number: int, encoded_payload: bytes) -> bytes:
+def encode_client_message(op: bytes, number: int, encoded_payload: bytes) -> bytes:
     """Return a `message` or `request` object of a client."""
-    return b'{"op":"%b","id":%d,"payload":%b}' % (op.encode(), number, encoded_payload)
+    return b'{"op":"%b","id":%d,"payload":%b}' % (op, number, encoded_payload)
 
 
 T = TypeVar("T")
@@ -230,6 +238,7 @@ class ObjectDecoder(Generic[T]):
     def __init__(self, side: Any) -> None:
         self.unknown_ops = 0
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(side)
+        self._decode_lines = self._decoder.decode_lines
         self._side = side
         self._known_ops = {kind.__struct_config__.tag for kind in side.__args__}
 
@@ -243,14 +252,19 @@ class ObjectDecoder(Generic[T]):
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise _blame_peer(error) from error
 
-    def decode_frames(self, bodies: list[memoryview]) -> Iterator[list[T]]:
+    def decode_frames(self, bodies: list[memoryview]) -> Iterable[list[T]]:
         """Yield the objects of frames that came together; one decoder call serves many small frames.
 
         Raises ProtocolError at a bad frame, after what the frames before it hold.
         """
         if len(bodies) == 1:
-            yield self.decode(bodies[0])
-            return
+            try:
+                return (self._decode_lines(bodies[0]),)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                return (self.decode(bodies[0]),)
+        return self._decode_together(bodies)
+
+    def _decode_together(self, bodies: list[memoryview]) -> Iterator[list[T]]:
         unknown_ops = self.unknown_ops
         try:
             objects = self.decode(b"\n".join(bodies))

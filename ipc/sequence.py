@@ -1,7 +1,7 @@
 """A dense run of numbered, encoded objects: what a message log and an outbox have in common. Pure.
 
-One thread may add and drop at a time; any number may read meanwhile without a lock. That works because the entries sit
-in a dict under their number, each dict operation is atomic, and entries only leave from the old end.
+One thread may add and drop at a time; any number may read meanwhile without a lock. That works because the entries only
+grow at one end of a list, and a list that has become too long for what is kept is replaced, not changed.
 """
 
 
@@ -16,49 +16,60 @@ class Sequence:
         self.newest = newest
         self.oldest = newest + 1
         self.total_bytes = 0
-        self._entries: dict[int, bytes] = {}
+        self._stale_bytes = 0
+        self._store: tuple[int, list[bytes]] = (
+            newest + 1,
+            [],
+        )  # the number of the first entry in the list, and the list
+        self._append = self._store[1].append
 
     def __len__(self) -> int:
         return self.newest + 1 - self.oldest
 
     def push(self, encoded: bytes) -> int:
         """Add an object at the new end and return its number."""
-        number = self.newest + 1
-        self._entries[number] = encoded
+        self._append(encoded)
         self.total_bytes += len(encoded)
-        self.newest = number
+        self.newest = number = self.newest + 1
         return number
 
     def drop_through(self, number: int) -> None:
         """Forget everything up to and including `number`."""
-        while self.oldest <= min(number, self.newest):
-            self.drop_oldest()
-
-    def drop_oldest(self) -> None:
-        oldest = self.oldest
-        self.oldest = oldest + 1  # first, so that a reader that misses the entry finds itself lapped
-        self.total_bytes -= len(self._entries.pop(oldest))
+        base, entries = self._store
+        last = min(number, self.newest)
+        if last < self.oldest:
+            return
+        dropped_bytes = sum(map(len, entries[self.oldest - base : last + 1 - base]))
+        self.oldest = last + 1
+        self.total_bytes -= dropped_bytes
+        self._stale_bytes += dropped_bytes
+        if 16 * self._stale_bytes > self.total_bytes:
+            self._stale_bytes = 0
+            self._store = (last + 1, entries[last + 1 - base :])
+            self._append = self._store[1].append
 
     def read(self, after: int, max_bytes: int) -> tuple[bytes, int]:
         """Return the objects after `after`, joined by newlines, and the number of the last one.
 
-        At most about `max_bytes`, but at least one object if there is one; `(b"", after)` if there is none.
+        At most `max_bytes`, but at least one object if there is one; `(b"", after)` if there is none.
         Raises Lapped when entries after `after` are already gone.
         """
         if after + 1 < self.oldest:
             raise Lapped
-        newest = self.newest
+        newest = self.newest  # before the list: whatever list comes now holds all up to here that is not dropped
         if after >= newest:
             return b"", after
-        entries = self._entries
-        batch = []
-        size = 0
-        for number in range(after + 1, newest + 1):
-            encoded = entries.get(number)
-            if encoded is None or (size and size + len(encoded) > max_bytes):
-                break
-            batch.append(encoded)
-            size += len(encoded) + 1
-        if not batch:
+        base, entries = self._store
+        start = after + 1 - base
+        if start < 0:
             raise Lapped
-        return (batch[0] if len(batch) == 1 else b"\n".join(batch)), after + len(batch)
+        count = newest - after
+        if count == 1:
+            return entries[start], newest
+        average = self.total_bytes // (newest + 1 - self.oldest or 1) + 1
+        count = min(count, max_bytes // average + 1)
+        while True:
+            body = b"\n".join(entries[start : start + count])
+            if len(body) <= max_bytes or count == 1:
+                return body, after + count
+            count = max(1, count * max_bytes // len(body) * 15 // 16)

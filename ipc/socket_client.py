@@ -30,6 +30,7 @@ from ipc.outbox import Outbox
 from ipc.pending import OnReply, PendingRequests, Waiter
 from ipc.protocol import (
     INCOMPATIBLE,
+    MAX_REASON,
     PROTOCOL_VERSION,
     Bye,
     FromServer,
@@ -97,6 +98,7 @@ class SocketClient:
         self._pending = PendingRequests(lambda callback: report_failure(self._log, callback))
         self._follower = Follower()
         self._duplicates = 0
+        self._decoder: ObjectDecoder[FromServer] = ObjectDecoder(FromServer)
         self._max_frame_bytes = self._limits.max_frame_bytes  # the server's, where that is smaller
         self._lifecycle_lock = threading.Lock()
         self._stopping = threading.Event()
@@ -149,7 +151,7 @@ class SocketClient:
         False if the client was stopped, or so much waits to be acknowledged that the outbox is full. Text is sent as
         `{"type": "message", "message": text}`. Never waits. Raises PayloadError.
         """
-        return self._post("message", payload) is not None
+        return self._post(b"message", payload) is not None
 
     def request(self, payload: Payload, timeout_s: float = 5.0) -> Payload:
         """Send `payload` to the server's handler for its "type" and wait for the reply.
@@ -174,7 +176,7 @@ class SocketClient:
 
         Without a deadline: `cancel_request` ends it. Raises RequestError ("outbox_full", "stopped"), PayloadError.
         """
-        number = self._post("request", payload, on_reply)
+        number = self._post(b"request", payload, on_reply)
         if number is None:
             code = "stopped" if self._stopping.is_set() else "outbox_full"
             raise RequestError(code, "the request was not sent")
@@ -225,9 +227,11 @@ class SocketClient:
             "duplicates": self._duplicates,
             "unacknowledged": len(self._outbox),
             "state": self._state.kind,
+            "unknown_ops": self._decoder.unknown_ops,
+            **self._totals()._asdict(),
         }
 
-    def _post(self, op: str, payload: Payload | str, on_reply: OnReply | None = None) -> int | None:
+    def _post(self, op: bytes, payload: Payload | str, on_reply: OnReply | None = None) -> int | None:
         """Put a message or request into the outbox and send it if possible; return its id, or None if it is full."""
         encoded = check_size(encode_payload(as_payload(payload)), self._max_frame_bytes)
         if self._stopping.is_set():
@@ -235,9 +239,10 @@ class SocketClient:
         with self._outbox_lock:
             if on_reply is not None:
                 self._pending.add(self._outbox.next_id, on_reply)  # before anybody can send it, and be answered
-            number = self._outbox.push(op, encoded)
+            number = self._outbox.put(op, encoded)
             if number is not None:
-                self._all_acknowledged.clear()
+                if self._all_acknowledged.is_set():
+                    self._all_acknowledged.clear()
             elif on_reply is not None:
                 self._pending.discard(self._outbox.next_id)
         if self._connection is not None:
@@ -310,14 +315,13 @@ class SocketClient:
         hello = Hello(PROTOCOL_VERSION, self._client_id, self.name, resume, self._limits.max_frame_bytes)
         try:
             stream.send_bytes(encode(hello))
-            self._decoder: ObjectDecoder[FromServer] = ObjectDecoder(FromServer)
             objects = self._decoder.decode(stream.recv_bytes(self._limits.max_frame_bytes))
         except EOFError as error:
             raise ProtocolError("closed_early", "the server hung up before its welcome") from error
         first = objects[0] if objects else None
         if isinstance(first, Bye):
             is_incompatible = first.reason.startswith(INCOMPATIBLE)
-            raise ProtocolError("incompatible" if is_incompatible else "refused", first.reason)
+            raise ProtocolError("incompatible" if is_incompatible else "refused", first.reason[:MAX_REASON])
         if not isinstance(first, Welcome) or first.protocol != PROTOCOL_VERSION:
             raise ProtocolError("incompatible", f"{INCOMPATIBLE}: the server does not speak {PROTOCOL_VERSION}")
         return first, objects[1:]
@@ -370,7 +374,6 @@ class SocketClient:
 
     def _handle_all(self, objects: list[FromServer]) -> str | None:
         """Handle the objects of one frame in order; return the reason if one of them is a bye."""
-        self._flusher.heard()
         follower = self._follower
         messages: list[Message] = []
         for each in objects:
@@ -384,7 +387,7 @@ class SocketClient:
             self._deliver_all(messages)
             messages = []
             if isinstance(each, Bye):
-                return each.reason
+                return each.reason[:MAX_REASON]
             self._handle(each)
         self._deliver_all(messages)
         return None
@@ -428,6 +431,7 @@ class SocketClient:
             self._deliver(messages)
 
     def _note_received(self, messages: list[Message] | list[Reply]) -> None:
+        self._flusher.heard()
         connection = self._connection
         if connection is not None:
             connection.counters.received += len(messages)
@@ -470,7 +474,7 @@ class SocketClient:
             self._traffic.sent("server", encoded, count)
 
     def _set_state(self, state: ClientState) -> None:
-        if state != self._state:
+        if state is not self._state and state != self._state:
             self._state = state
             self._state_handlers.call(self._log, state)
 

@@ -108,7 +108,10 @@ class SocketServer:
             payload = as_payload(payload)
         with self._append_lock:
             self._log.append(payload)
-        return self.flush()
+        peers = self._hub.peers
+        if peers:
+            self._hub.flusher.news()
+        return len(peers)
 
     def flush(self) -> int:
         """Send what the log holds past each client's cursor; return how many clients are connected.

@@ -85,6 +85,8 @@ class TrafficLog:
         with self._lock:
             if self._stopping.is_set():
                 return
+            if self._has_told(count, direction):
+                return  # the second that was folded has just ended, with this in it
             now = time.monotonic()
             if now >= self._window_ends_at:
                 self._window_ends_at = now + _WINDOW_S
@@ -100,6 +102,14 @@ class TrafficLog:
                 self._thread = threading.Thread(target=self._write, name=f"ipc-traffic-{self._name}", daemon=True)
                 self._thread.start()
         self._wake.release()
+
+    def _has_told(self, count: int, direction: int) -> bool:
+        """Tell whether the lines so far leave less than `count` messages to tell of. The lock is held."""
+        if not any(self._folded):
+            return False
+        totals = self._totals()
+        counted = totals.received if direction else totals.sent
+        return counted - self._noted[direction] - self._folded[direction] < count
 
     # -- on its own thread -----------------------------------------------------------------------------------------
 
@@ -135,14 +145,14 @@ class TrafficLog:
 
     def _write_folded(self) -> int:
         """Write one line for all messages that no line has told of yet; return how many."""
-        totals, before = self._totals(), self._at_window_start
         with self._lock:
-            sent = totals.sent - self._noted[0] - self._folded[0]
-            received = totals.received - self._noted[1] - self._folded[1]
-        if sent <= 0 and received <= 0:
-            return 0
-        self._folded = [self._folded[0] + sent, self._folded[1] + received]
-        self._at_window_start = totals
+            totals, before = self._totals(), self._at_window_start
+            sent = max(0, totals.sent - self._noted[0] - self._folded[0])
+            received = max(0, totals.received - self._noted[1] - self._folded[1])
+            if not sent and not received:
+                return 0
+            self._folded = [self._folded[0] + sent, self._folded[1] + received]
+            self._at_window_start = totals
         fields: _Fields = {
             "sent": sent,
             "sent_bytes": totals.sent_bytes - before.sent_bytes,
@@ -163,8 +173,8 @@ class TrafficLog:
     def _emit(self, event: str, **fields: Any) -> None:
         try:
             self._log.info(event, **fields)
-        except (OSError, ValueError):
-            pass  # the log's own end is gone or closed; the channel goes on without it
+        except Exception:  # noqa: BLE001, S110 - the log itself is what failed; its next line may be fine
+            pass
 
     def _describe(self, message: _Fields) -> _Fields:
         payload = message.get("payload") or {}

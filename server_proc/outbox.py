@@ -97,7 +97,7 @@ class OutboxLog:
             self._tail = tail = Sequence(seq - 1)
         tail.push(encoded)
         while len(tail) > self._tail_messages or (tail.total_bytes > self._tail_bytes and len(tail) > 1):
-            tail.drop_oldest()
+            tail.drop_through(tail.oldest)
 
     def _read_table(self, after_seq: int, max_bytes: int) -> tuple[bytes, int]:
         # Up to the newest that is in the tail: a row that is committed but not yet in it would be sent before it

@@ -1,11 +1,11 @@
 """Every message once and in order, however often and wherever the way between client and server breaks."""
 
-import itertools
 import os
 import shutil
 import tempfile
 import threading
 from collections import defaultdict
+from multiprocessing.connection import Listener as StockListener
 
 import hypothesis.strategies as st
 import pytest
@@ -16,8 +16,6 @@ from ipc import Limits, MemoryLog, RequestError, SocketServer
 from tests.unit.ipc.channel import KEY, QUICK, Arrivals, Listener, eventually
 from tests.unit.ipc.cutting_proxy import DOWN, UP, CuttingProxy
 from tests.unit.ipc.stranger import Stranger
-
-NUMBERS = itertools.count(1)
 
 
 class Ends:
@@ -378,10 +376,8 @@ def test_unacknowledged_messages_are_sent_again_with_the_same_ids(open_server, s
     assert server.stats["duplicates"] == 6
 
 
-def test_a_client_resends_under_the_same_ids_until_they_are_acknowledged(socket_path, socket_dir, open_client):
+def test_a_client_resends_under_the_same_ids_until_they_are_acknowledged(socket_path, open_client):
     """Seen from the wire: a server that hangs up before it acknowledges."""
-    from multiprocessing.connection import Listener as StockListener
-
     with StockListener(socket_path, "AF_UNIX", authkey=KEY) as listening:
         listener = open_client()
         assert listener.client.send_message({"number": 1})
@@ -392,7 +388,9 @@ def test_a_client_resends_under_the_same_ids_until_they_are_acknowledged(socket_
                 connection.send_bytes(_welcome(last_id))
                 ids = []
                 while len(ids) < len(expected):
-                    ids += [int(line.split(b'"id":')[1].split(b",")[0]) for line in connection.recv_bytes().splitlines()]
+                    ids += [
+                        int(line.split(b'"id":')[1].split(b",")[0]) for line in connection.recv_bytes().splitlines()
+                    ]
                 assert ids == expected
         listener.client.stop()
 
@@ -405,7 +403,7 @@ def _welcome(last_id):
 
 
 def test_a_request_that_waited_on_an_older_connection_is_answered_or_fails(open_server, socket_path):
-    """Its reply went to the older connection, which is dead; repeated on the newer one it must not end in an ack alone."""
+    """Its reply went to the older connection, which is dead; repeated on the newer one it must not end in an ack."""
     server = open_server()
     started, gate = threading.Event(), threading.Event()
 

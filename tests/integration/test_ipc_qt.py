@@ -57,8 +57,9 @@ class Heard(QObject):
 
 
 @pytest.fixture
-def open_manager(qapp, socket_path):
+def open_manager(request, socket_path):
     """Start managers; they are stopped and deleted at the end."""
+    request.getfixturevalue("qapp")
     managers = []
 
     def start(**options):
@@ -183,8 +184,9 @@ def test_messages_go_out_too(qtbot, open_server, open_manager):
 
 
 @pytest.mark.timeout(300)
-def test_a_burst_of_a_hundred_thousand_messages(qtbot, bursting_server, open_manager):
-    """All in order, without a long turn of the event loop. The interpreter's own housekeeping may spoil one of three."""
+@pytest.mark.usefixtures("bursting_server")
+def test_a_burst_of_a_hundred_thousand_messages(qtbot, open_manager):
+    """All in order, without a long turn of the event loop. The interpreter's own housekeeping may spoil one."""
     count = 100_000
     manager, heard = open_manager()
     qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
@@ -349,7 +351,7 @@ def test_requests_that_wait_end_once_at_stop(qtbot, open_server, open_manager):
 def test_stop_at_any_moment_is_clean_and_silent(qtbot, open_server, open_manager):
     """Anywhere between the first attempt and the middle of a burst."""
     server = open_server()
-    moments = random.Random(1)
+    moments = random.Random(1)  # noqa: S311 - the same moments each time
     for _ in range(40):
         manager, heard = open_manager(limits=Limits(inbox_messages=50))
         target = moments.choice([0, 1, 2, 3, 30])
@@ -399,7 +401,8 @@ def test_what_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, op
     assert sorted(missed + heard.seqs) == list(range(1, 1001))
 
 
-def test_a_manager_that_is_deleted_stops_its_client(qtbot, open_server, socket_path):
+@pytest.mark.usefixtures("qapp")
+def test_a_manager_that_is_deleted_stops_its_client(open_server, socket_path):
     server = open_server()
     for _ in range(10):
         manager = SocketManager(socket_path, authkey=KEY)

@@ -224,7 +224,7 @@ def test_a_request_whose_connection_breaks_while_it_is_handled(open_server, sock
         proxy.close()
 
 
-def test_a_request_whose_server_restarts_is_asked_again_of_the_new_one(open_server, open_client, server):
+def test_a_request_whose_server_restarts_is_asked_again_of_the_new_one(open_client, server):
     listener = open_client().wait_live()
     server.stop()
     outcome = Arrivals()
@@ -286,7 +286,8 @@ def test_a_cancelled_request_ends_silently(server, client):
     assert outcome.items == []
 
 
-def test_what_on_reply_raises_ends_nothing_else(log_lines, server, open_client):
+@pytest.mark.usefixtures("server")
+def test_what_on_reply_raises_ends_nothing_else(log_lines, open_client):
     listener = open_client().wait_live()
 
     def fail(_outcome):

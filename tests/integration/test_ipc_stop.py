@@ -145,7 +145,7 @@ def test_a_client_says_bye(open_server, open_client, log_lines):
     assert left["reason"] == "the client stops"
 
 
-def test_a_client_that_is_stale(socket_path, open_server):
+def test_a_client_that_is_stale(socket_path):
     """Nothing comes from the server any more: its process would be stopped, here its end is a bare socket."""
 
     def welcome_and_keep_silent(connected):
@@ -354,7 +354,7 @@ def test_a_server_with_clients_that_do_not_read(open_server, socket_path):
         assert thread_names("ipc") == []
 
 
-def test_a_server_with_many_clients(open_server, socket_path, open_client):
+def test_a_server_with_many_clients(open_server, open_client):
     server = open_server()
     listeners = [open_client(name=f"{number}") for number in range(20)]
     for listener in listeners:

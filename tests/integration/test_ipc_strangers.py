@@ -50,8 +50,11 @@ class Bystander:
         return True
 
 
+pytestmark = pytest.mark.usefixtures("log_lines")
+
+
 @pytest.fixture
-def server(open_server, log_lines):
+def server(open_server):
     return open_server(limits=SMALL)
 
 
@@ -61,8 +64,8 @@ def bystander(server, open_client):
 
 
 @pytest.fixture
-def path(server, bystander):
-    """Where a server is, with a good client at it."""
+def path(server):
+    """Where a server is."""
     return server.address
 
 
@@ -234,7 +237,7 @@ def strangers(path):
 
 
 def test_the_silent_are_cut_at_the_limit_and_a_good_client_is_live_meanwhile(
-    path, server, bystander, log_lines, strangers, open_client
+    server, bystander, log_lines, strangers, open_client
 ):
     before = holdings()
     began = time.monotonic()
@@ -252,7 +255,7 @@ def test_the_silent_are_cut_at_the_limit_and_a_good_client_is_live_meanwhile(
     assert_rejected(server, bystander, log_lines, before, {"handshake_timeout": MANY})
 
 
-def test_the_silent_after_the_handshake_are_cut_too(path, server, bystander, log_lines, strangers):
+def test_the_silent_after_the_handshake_are_cut_too(server, bystander, log_lines, strangers):
     before = holdings()
     silent = strangers(50)
     for stranger in silent:
@@ -264,7 +267,7 @@ def test_the_silent_after_the_handshake_are_cut_too(path, server, bystander, log
 
 
 @pytest.mark.parametrize("is_authenticated", [False, True], ids=["before the handshake", "in hello"])
-def test_those_that_drip_are_cut_at_the_limit(path, server, bystander, log_lines, strangers, is_authenticated):
+def test_those_that_drip_are_cut_at_the_limit(server, bystander, log_lines, strangers, is_authenticated):
     """One byte, and another before anybody could lose patience: it is the whole that has a limit."""
     before = holdings()
     dripping = strangers(50)
@@ -312,7 +315,7 @@ def test_one_stranger_too_many_cuts_the_first(open_server, open_client, socket_p
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_another_user_is_turned_away_before_a_byte_is_exchanged(path, server, bystander, log_lines, socket_dir):
     socket_dir.chmod(0o711)
-    os.chmod(path, 0o777)
+    os.chmod(path, 0o777)  # noqa: S103 - so that only the check of the uid is in the way
     before = holdings()
     code = f"""
 import os, socket, struct, json
@@ -353,7 +356,7 @@ def test_all_kinds_at_once(path, server, bystander, log_lines):
 # -- after hello -------------------------------------------------------------------------------------------------------
 
 
-def test_a_frame_that_drips_is_cut_at_its_limit(open_server, open_client, socket_path, log_lines):
+def test_a_frame_that_drips_is_cut_at_its_limit(open_server, open_client, socket_path):
     server = open_server(limits=Limits(frame_s=0.5, heartbeat_s=0.2))
     bystander = Bystander(server, open_client(limits=Limits(heartbeat_s=5.0)).wait_live())
     with Stranger(socket_path) as dripping, Stranger(socket_path) as stuck:
@@ -370,7 +373,7 @@ def test_a_frame_that_drips_is_cut_at_its_limit(open_server, open_client, socket
     assert bystander.has_noticed_nothing()
 
 
-def test_many_frames_one_after_the_other_are_no_slow_frame(open_server, open_client, socket_path):
+def test_many_frames_one_after_the_other_are_no_slow_frame(open_server, socket_path):
     """Each read ends within a frame; the limit is on one frame, not on the stream."""
     server = open_server(limits=Limits(frame_s=0.3))
     handled = Arrivals()
@@ -397,9 +400,9 @@ def test_unknown_ops_and_fields_are_passed_over_and_counted(server, path, bystan
     assert bystander.has_noticed_nothing()
 
 
-def test_one_that_asks_and_does_not_read_is_cut(open_server, open_client, socket_path, log_lines):
+def test_one_that_asks_and_does_not_read_is_cut(open_server, open_client, socket_path):
     server = open_server()
-    server.on_request("big")(lambda payload: {"text": "x" * 500_000})
+    server.on_request("big")(lambda _payload: {"text": "x" * 500_000})
     bystander = Bystander(server, open_client().wait_live())
     before = holdings()
     with Stranger(socket_path) as greedy:

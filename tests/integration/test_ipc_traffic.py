@@ -109,7 +109,13 @@ def test_what_a_peer_is_and_how_far_it_has_come(open_server, socket_path):
         while len(heard) < 10:
             heard += stranger.hear()
         [peer] = server.peers
-        assert (peer.name, peer.client, peer.sent, peer.cursor, peer.lag) == ("stranger", "uuid of a stranger", 10, 10, 0)
+        assert (peer.name, peer.client, peer.sent, peer.cursor, peer.lag) == (
+            "stranger",
+            "uuid of a stranger",
+            10,
+            10,
+            0,
+        )
         assert (peer.acked_seq, peer.p50_ms, peer.received) == (0, None, 0)
         stranger.say({"op": "ack", "seq": 10}, {"op": "message", "id": 1, "payload": {}})
         eventually(lambda: server.peers[0].received == 1)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
+
+import pytest
 
 from ipc.child import ChildSettings
 from launcher.pipe_words import Go, Ready, Spawned
@@ -13,8 +16,28 @@ from tests.kill.conftest import DEADLINE_S
 SETTINGS = ChildSettings(name="x", run_id="r", socket="s", control_socket="c", url="u", state_dir="d")
 
 
-def spawn(function: str) -> ChildProcess:
+def make(function: str) -> ChildProcess:
     return ChildProcess("x", Handed(entry=f"tests.kill.children:{function}", log_level="info"))
+
+
+def end(process: ChildProcess) -> None:
+    process.send_signal("SIGKILL")
+    wait_until_dead(process)
+    process.close()
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[[str], ChildProcess]]:
+    """Spawn children of one function each; whatever the test does, they end: pytest would wait for them at its exit."""
+    processes: list[ChildProcess] = []
+
+    def start(function: str) -> ChildProcess:
+        processes.append(make(function))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        end(process)
 
 
 def wait_until_dead(process: ChildProcess) -> ExitStatus:
@@ -30,7 +53,7 @@ def notices_until(process: ChildProcess, last: type) -> list[type]:
     return found
 
 
-def test_it_imports_first_and_runs_when_told_to_go() -> None:
+def test_it_imports_first_and_runs_when_told_to_go(spawn: Callable[[str], ChildProcess]) -> None:
     process = spawn("steady")
     assert notices_until(process, Spawned) == [Spawned]
     assert not process.was_told_to_go
@@ -40,10 +63,11 @@ def test_it_imports_first_and_runs_when_told_to_go() -> None:
     assert notices_until(process, Ready) == [Ready]
     process.send_signal("SIGTERM")
     assert wait_until_dead(process) == ExitStatus(exit_code=0)
-    process.close()
 
 
-def test_the_number_of_a_pipe_that_ended_is_not_given_to_another_before_the_process_is_closed() -> None:
+def test_a_pipe_that_ended_keeps_its_number_to_the_close(
+    spawn: Callable[[str], ChildProcess],
+) -> None:
     process = spawn("silent")
     process.go(Go(SETTINGS))
     while process.is_open(process.log):
@@ -57,10 +81,9 @@ def test_the_number_of_a_pipe_that_ended_is_not_given_to_another_before_the_proc
         os.close(descriptor)
     process.send_signal("SIGKILL")
     assert wait_until_dead(process) == ExitStatus(signal="SIGKILL")
-    process.close()
 
 
-def test_commands_and_signals_to_a_dead_process_are_lost_without_an_error() -> None:
+def test_commands_and_signals_to_a_dead_process_are_lost_without_an_error(spawn: Callable[[str], ChildProcess]) -> None:
     process = spawn("quitting")
     process.go(Go(SETTINGS))
     assert wait_until_dead(process) == ExitStatus(exit_code=0)
@@ -69,19 +92,12 @@ def test_commands_and_signals_to_a_dead_process_are_lost_without_an_error() -> N
     process.send_signal("SIGKILL")
 
     assert process.last_words() == []
-    process.close()
 
 
 def test_a_process_that_was_closed_leaves_no_descriptor() -> None:
-    spawn_and_close()  # the first one starts what multiprocessing keeps
+    end(make("steady"))  # the first one starts what multiprocessing keeps
     before = len(os.listdir("/proc/self/fd"))
-    spawn_and_close()
+
+    end(make("steady"))
 
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-def spawn_and_close() -> None:
-    process = spawn("steady")
-    process.send_signal("SIGKILL")
-    wait_until_dead(process)
-    process.close()

@@ -26,7 +26,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert expected_id == len(self.accepted) + 1
         encoded = b'{"text":"%b"}' % (b"x" * size)
         was_full = len(self.outbox) >= MAX_MESSAGES
-        number = self.outbox.push(op, encoded)
+        number = self.outbox.put(op, encoded)
         if number is None:
             assert was_full or self._kept_bytes() + len(encoded) > MAX_BYTES
             return
@@ -63,14 +63,14 @@ TestOutbox = OutboxMachine.TestCase
 
 def test_an_acknowledged_message_makes_room():
     outbox = Outbox(1, 1000)
-    assert outbox.push("message", b"{}") == 1
-    assert outbox.push("message", b"{}") is None
+    assert outbox.put(b"message", b"{}") == 1
+    assert outbox.put(b"message", b"{}") is None
     outbox.acknowledge(1)
-    assert outbox.push("message", b"{}") == 2
+    assert outbox.put(b"message", b"{}") == 2
 
 
 @pytest.mark.parametrize("max_bytes", [1, 100])
 def test_the_bytes_are_bounded_too(max_bytes):
     outbox = Outbox(100, max_bytes)
-    assert outbox.push("message", b"x" * (max_bytes + 1)) is None
+    assert outbox.put(b"message", b"x" * (max_bytes + 1)) is None
     assert len(outbox) == 0

@@ -13,7 +13,7 @@ LOST = RequestError("disconnected", "the connection broke")
 
 @pytest.fixture
 def pending():
-    return PendingRequests(report=lambda callback: None)
+    return PendingRequests(report=lambda _callback: None)
 
 
 def test_a_reply_ends_its_request(pending):
@@ -75,6 +75,22 @@ def test_a_callback_may_ask_again(pending):
     pending.resolve(Reply(1, payload={}))
     pending.resolve(Reply(2, payload={}))
     assert outcomes == [{}]
+
+
+def test_a_callback_that_raises_is_reported_and_the_next_is_called():
+    reported, outcomes = [], []
+    pending = PendingRequests(report=reported.append)
+
+    def fail(_outcome):
+        raise ZeroDivisionError
+
+    for number, callback in enumerate([fail, outcomes.append, fail, outcomes.append], 1):
+        pending.add(number, callback)
+    pending.fail_through(2, LOST)
+    pending.resolve(Reply(3, payload={}))
+    pending.resolve(Reply(4, payload={"a": 1}))
+    assert outcomes == [LOST, {"a": 1}]
+    assert reported == [fail, fail]
 
 
 def test_of_a_reply_and_a_failure_at_once_one_wins(pending):
