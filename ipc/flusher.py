@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from ipc.logs import get_logger
+
 HOLD_S = 0.0001
 _LONGEST_PAUSE_S = 0.001
 
@@ -82,4 +84,7 @@ class Flusher:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # in a long burst the caller flushes; stay out of its way
             self._is_armed = False  # first: whoever brings news from here on arms it again
             self._hold_until = 0.0
-            self.news()
+            try:
+                self.news()
+            except Exception:  # noqa: BLE001 - this thread's top frame; the next news is flushed all the same
+                get_logger().error("flush_failed", channel=self._name, exc_info=True)

@@ -17,9 +17,7 @@ MAX_DEPTH = 32
 def read_json_object(request: Request) -> dict[str, Any]:
     """Return the body as a dict. Raises ProblemError (400, 415); Flask raises 413 for us while reading."""
     if request.mimetype != "application/json":
-        raise ProblemError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json."
-        )
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json.")
     return decode_json_object(request.get_data(cache=False))
 
 
@@ -36,9 +34,7 @@ def decode_json_object(body: bytes) -> dict[str, Any]:
     if is_too_deep:
         raise ProblemError(HTTPStatus.BAD_REQUEST, f"The body is nested deeper than {MAX_DEPTH} levels.")
     if not isinstance(value, dict):
-        raise ProblemError(
-            HTTPStatus.BAD_REQUEST, 'The body must be a JSON object, such as {"personId": "12345"}.'
-        )
+        raise ProblemError(HTTPStatus.BAD_REQUEST, 'The body must be a JSON object, such as {"personId": "12345"}.')
     return value
 
 

@@ -115,6 +115,4 @@ def _address(http_socket: socket.socket) -> tuple[str, int]:
 def _require_loopback(http_socket: socket.socket) -> None:
     host, _ = _address(http_socket)
     if not ipaddress.ip_address(host).is_loopback:
-        raise ChildSetupError(
-            f"{host} can be reached by other machines and posting needs no key: use --host 127.0.0.1"
-        )
+        raise ChildSetupError(f"{host} can be reached by other machines and posting needs no key: use --host 127.0.0.1")

@@ -31,9 +31,7 @@ class SelfCheckEvents(msgspec.Struct, frozen=True, kw_only=True):
 class SelfCheck:
     """Asks `host`:`port` for /healthz. `answered` counts requests that were answered, of anybody."""
 
-    def __init__(
-        self, address: tuple[str, int], answered: Callable[[], int], events: SelfCheckEvents
-    ) -> None:
+    def __init__(self, address: tuple[str, int], answered: Callable[[], int], events: SelfCheckEvents) -> None:
         self._host, self._port = address
         self._answered = answered
         self._events = events

@@ -29,9 +29,7 @@ def parse_timestamp_ms(text: str) -> int:
     """
     match = _RFC_3339.fullmatch(text)
     if match is None:
-        raise TimestampError(
-            'must be an RFC 3339 timestamp with an offset, such as "2026-01-31T09:00:00+01:00"'
-        )
+        raise TimestampError('must be an RFC 3339 timestamp with an offset, such as "2026-01-31T09:00:00+01:00"')
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
     fraction, zulu, sign, offset_hours, offset_minutes = match.groups()[6:]
     if zulu is None and sign is None:

@@ -23,9 +23,7 @@ def messages_blueprint(services: Services) -> Blueprint:
     def broadcast() -> Response:
         payload = read_json_object(request)
         if payload.get("type") in RESERVED_TYPES:
-            raise WrongFieldsError(
-                [FieldError("type", "is reserved for recorded marks: POST to /api/attendance")]
-            )
+            raise WrongFieldsError([FieldError("type", "is reserved for recorded marks: POST to /api/attendance")])
         try:
             seq = services.outbox.append(payload)
         except PayloadError as error:

@@ -91,9 +91,7 @@ def connect(listening):
 @pytest.fixture
 def connect_raw(listening):
     with contextlib.ExitStack() as stack:
-        yield lambda: stack.enter_context(
-            socket.create_connection(listening.getsockname(), timeout=DEADLINE_S)
-        )
+        yield lambda: stack.enter_context(socket.create_connection(listening.getsockname(), timeout=DEADLINE_S))
 
 
 def read_answer(raw):

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -71,7 +71,7 @@ class Posters:
             thread.start()
         return self
 
-    def __exit__(self, exception_type, *_exception):
+    def __exit__(self, *_exception):
         self.end()
 
     def wait_for(self, count):
@@ -82,7 +82,7 @@ class Posters:
         """Let each thread get its last answer."""
         self._is_ending = True
         for thread in self._threads:
-            thread.join(DEADLINE_S)
+            thread.join(2 * DEADLINE_S)
             assert not thread.is_alive()
 
     def _post(self, number):
@@ -108,8 +108,12 @@ class Posters:
 
 def test_every_accepted_mark_is_stored_and_told_once_in_order_over_kills(sockets, tmp_path):
     state_dir = tmp_path / "state"
-    with sockets.client(is_awaited=False) as client, Posters(sockets.port) as posters:
-        for life in range(1, LIVES):
+    with ExitStack() as stack:
+        with Victim(sockets, state_dir):
+            client = stack.enter_context(sockets.client())
+            posters = stack.enter_context(Posters(sockets.port))
+            posters.wait_for(MARKS_PER_LIFE)
+        for life in range(2, LIVES):
             with Victim(sockets, state_dir):
                 posters.wait_for(life * MARKS_PER_LIFE)
         with Victim(sockets, state_dir):

@@ -118,11 +118,7 @@ def test_bad_input_stores_and_announces_nothing(server, state_dir):
         answer = server.post(body)
         assert answer.status == status
         assert answer.headers["Content-Type"] == "application/problem+json"
-    assert (
-        rows(state_dir, "SELECT count(*) FROM marks")
-        == rows(state_dir, "SELECT count(*) FROM outbox")
-        == [(0,)]
-    )
+    assert rows(state_dir, "SELECT count(*) FROM marks") == rows(state_dir, "SELECT count(*) FROM outbox") == [(0,)]
 
 
 @pytest.mark.parametrize("size_bytes", [64 * 1024 + 1, 200 * 1024, 2 << 20])
@@ -140,9 +136,7 @@ def test_a_body_over_the_limit_is_413_however_it_is_framed(server, state_dir, si
 
 def test_a_chunked_body_within_the_limit_is_stored(server):
     parts = iter([b'{"personId":', b' "12345"}'])
-    assert (
-        server.request("POST", "/api/attendance", parts, {"Content-Type": "application/json"}).status == 201
-    )
+    assert server.request("POST", "/api/attendance", parts, {"Content-Type": "application/json"}).status == 201
 
 
 def test_a_foreign_host_is_refused(server):

@@ -137,9 +137,7 @@ def test_cancelling_ends_it_at_once_also_in_the_middle_of_a_request(make_check, 
     monkeypatch.setattr(self_check, "FIRST_PATIENCE_S", 60.0)
     entered = threading.Event()
     connect = self_check.http.client.HTTPConnection.connect
-    monkeypatch.setattr(
-        self_check.http.client.HTTPConnection, "connect", lambda self: (connect(self), entered.set())
-    )
+    monkeypatch.setattr(self_check.http.client.HTTPConnection, "connect", lambda self: (connect(self), entered.set()))
     monkeypatch.setattr(self_check, "PATIENCE_S", DEADLINE_S)
     check = make_check(lambda: 0)
     assert entered.wait(DEADLINE_S)

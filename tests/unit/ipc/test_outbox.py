@@ -20,7 +20,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.accepted = []
         self.acknowledged = 0
 
-    @rule(size=st.integers(0, 300), op=st.sampled_from(["message", "request"]))
+    @rule(size=st.integers(0, 300), op=st.sampled_from([b"message", b"request"]))
     def push(self, size, op):
         expected_id = self.outbox.next_id
         assert expected_id == len(self.accepted) + 1
@@ -32,7 +32,7 @@ class OutboxMachine(RuleBasedStateMachine):
             return
         assert not was_full
         assert number == expected_id
-        kind = ClientMessage if op == "message" else Request
+        kind = ClientMessage if op == b"message" else Request
         self.accepted.append(kind(number, {"text": "x" * size}))
 
     @rule(last_id=st.integers(0, 30))

@@ -101,9 +101,7 @@ class RunningServer:
         self.port = sockets.port
         self.exit_code = None
         self.error = None
-        self.context = Context(
-            sockets.settings(state_dir, **settings), sockets.listener, sockets.http_socket.dup()
-        )
+        self.context = Context(sockets.settings(state_dir, **settings), sockets.listener, sockets.http_socket.dup())
         self._thread = threading.Thread(target=self._run, name="server-under-test")
 
     def __enter__(self):
@@ -131,9 +129,7 @@ class RunningServer:
         return self.exit_code
 
     def request(self, method, path, body=None, headers=None):
-        with contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
-        ) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)) as connection:
             return ask(connection, method, path, body, headers)
 
     def post(self, body, path="/api/attendance"):

@@ -239,9 +239,7 @@ def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path):
 
 @pytest.mark.parametrize("locked", ["directory", "file"])
 def test_what_may_not_be_written_is_refused(locked):
-    with (
-        tempfile.TemporaryDirectory() as directory
-    ):  # unlike tmp_path, below directories that anybody may enter
+    with tempfile.TemporaryDirectory() as directory:  # unlike tmp_path, below directories that anybody may enter
         path = Path(directory) / "attendance.db"
         Path(directory).chmod(0o755)
         if locked == "directory":

@@ -9,9 +9,7 @@ from server_proc.marks import Mark, NewMark, conflicts, mark_message, parse_new_
 from server_proc.problems import WrongFieldsError
 
 NOW_MS = 1_769_846_400_500
-STORED = Mark(
-    mark_seq=7, id="a", person_id="12345", timestamp_ms=NOW_MS - 5000, received_ms=NOW_MS, source="door"
-)
+STORED = Mark(mark_seq=7, id="a", person_id="12345", timestamp_ms=NOW_MS - 5000, received_ms=NOW_MS, source="door")
 
 
 def faults(body, now_ms=NOW_MS):

@@ -72,9 +72,7 @@ def test_who_keeps_up_costs_no_sql(outbox, reads):
 
 
 @pytest.mark.parametrize("bounds", [{"tail_messages": 10}, {"tail_bytes": 10 * 60}])
-def test_the_tail_is_bounded_by_count_and_by_bytes_and_older_ones_come_from_the_table(
-    database, reads, bounds
-):
+def test_the_tail_is_bounded_by_count_and_by_bytes_and_older_ones_come_from_the_table(database, reads, bounds):
     log = OutboxLog(database, clock=lambda: 0.0, **bounds)
     reads.clear()
     for n in range(100):

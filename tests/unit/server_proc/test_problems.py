@@ -18,9 +18,7 @@ def test_a_problem_has_the_members_of_rfc_9457_and_the_request_id():
 
 
 def test_wrong_fields_are_all_listed_and_named_in_the_detail():
-    problem = WrongFieldsError(
-        [FieldError("personId", "is required"), FieldError("source", "must not be blank")]
-    )
+    problem = WrongFieldsError([FieldError("personId", "is required"), FieldError("source", "must not be blank")])
     body = json.loads(encode_problem(problem))
     assert body["status"] == 422
     assert body["detail"] == "Wrong: personId, source."
