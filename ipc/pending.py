@@ -26,13 +26,17 @@ class PendingRequests:
         with self._lock:
             return self._callbacks.pop(number, None) is not None
 
-    def resolve(self, reply: Reply) -> None:
-        """End the request that `reply` belongs to; one that nobody waits for any more is ignored."""
+    def resolve(self, reply: Reply) -> bool:
+        """End the request that `reply` belongs to; one that nobody waits for any more is ignored.
+
+        True if a thread waits for it, and may be about to ask again.
+        """
         with self._lock:
             callback = self._callbacks.pop(reply.id, None)
         if callback is not None:
             error = reply.error
             self._call(callback, RequestError(error.code, error.message) if error is not None else reply.payload or {})
+        return isinstance(callback, Waiter)
 
     def fail_through(self, last_id: float, error: RequestError) -> None:
         """End all requests up to `last_id` with `error`."""

@@ -24,6 +24,7 @@ from ipc.flusher import Flusher
 from ipc.follower import Follower
 from ipc.handlers import Handlers, report_failure
 from ipc.handshake import DeadlineStream, authenticate_server
+from ipc.lease import Lease
 from ipc.limits import Limits
 from ipc.logs import get_logger
 from ipc.outbox import Outbox
@@ -98,6 +99,8 @@ class SocketClient:
         self._pending = PendingRequests(lambda callback: report_failure(self._log, callback))
         self._follower = Follower()
         self._duplicates = 0
+        self._is_dialogue = False  # the last thing that came was a reply to somebody who waited for it
+        self._lease = Lease(self._take_reply)
         self._decoder: ObjectDecoder[FromServer] = ObjectDecoder(FromServer)
         self._max_frame_bytes = self._limits.max_frame_bytes  # the server's, where that is smaller
         self._lifecycle_lock = threading.Lock()
@@ -163,6 +166,8 @@ class SocketClient:
             raise IpcError("request() in a handler would wait for its own thread: use begin_request()")
         waiter = Waiter()
         number = self.begin_request(payload, waiter)
+        if self._lease.is_out:
+            self._lease.read_reply(number)
         outcome = waiter.wait(timeout_s)
         if outcome is None:
             self.cancel_request(number)
@@ -351,6 +356,12 @@ class SocketClient:
             self._set_state(live)
             reason = self._handle_all(first_objects)
             while reason is None:
+                if (self._is_dialogue or self._lease.has_failed) and not self._acks.is_pending:
+                    found = self._lease.lend(connection, self._decoder)
+                    self._is_dialogue = False
+                    for objects in found:
+                        reason = reason or self._handle_all(objects)
+                    continue
                 bodies = connection.receive(soon=self._acks.is_pending)
                 if bodies is None:
                     return "connection closed"
@@ -406,9 +417,7 @@ class SocketClient:
     def _handle(self, received: Welcome | Gap | Reply | IdAck | Ping | Pong) -> None:
         match received:
             case Reply():
-                self._note_received([received])
-                self._note_acknowledged(received.id)
-                self._pending.resolve(received)
+                self._take_reply(received)
             case IdAck(id=last_id):
                 self._note_acknowledged(last_id)
                 self._pending.fail_through(last_id, _lost("its reply went to an earlier connection"))
@@ -423,6 +432,12 @@ class SocketClient:
                 raise ProtocolError("duplicate_welcome", "only the first object may be a welcome")
             case _:
                 assert_never(received)
+
+    def _take_reply(self, reply: Reply) -> None:
+        """End the request that waits for `reply`. On the client's thread, or on one that reads for itself."""
+        self._note_received([reply])
+        self._note_acknowledged(reply.id)
+        self._is_dialogue = self._pending.resolve(reply)
 
     def _deliver_all(self, messages: list[Message]) -> None:
         if messages:

@@ -125,6 +125,9 @@ class Supervisor:
             uptime_s=uptime_s,
         )
         self._roster.note_exit(name, status, uptime_s)
+        if self._stop_by_s is not None:
+            # Whoever told us to stop may have told the child as well, as a service manager does: that is no crash.
+            self._feed(name, StopRequested(self._stop_by_s))
         self._feed(
             name,
             Exited(

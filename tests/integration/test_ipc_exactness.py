@@ -102,7 +102,7 @@ class FarEnd:
         client = self.listener.client
         client.add_delivery_handler(lambda message: self.events((message.payload["epoch"], message.seq, message.seq)))
         client.add_gap_handler(lambda first, last: self.events((None, first, last)))
-        self.listener.start().wait_live()
+        self.listener.start()
 
     def close(self):
         self.listener.client.stop()
@@ -171,6 +171,7 @@ class Channel(RuleBasedStateMachine):
     def _new_client(self):
         joined_at = self.epoch, self.server.stats["newest"]
         self.ends.append(FarEnd(self.directory, len(self.ends), self.path, joined_at))
+        self.ends[-1].listener.wait_live()
 
     ends_of = st.integers(0, 2)
 
@@ -388,9 +389,7 @@ def test_a_client_resends_under_the_same_ids_until_they_are_acknowledged(socket_
                 connection.send_bytes(_welcome(last_id))
                 ids = []
                 while len(ids) < len(expected):
-                    ids += [
-                        int(line.split(b'"id":')[1].split(b",")[0]) for line in connection.recv_bytes().splitlines()
-                    ]
+                    ids += [json.loads(line)["id"] for line in connection.recv_bytes().splitlines()]
                 assert ids == expected
         listener.client.stop()
 

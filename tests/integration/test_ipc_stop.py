@@ -37,7 +37,7 @@ class Impostor:
         self._listening.bind(path)
         self._listening.listen(16)
         self._path = path
-        self._thread = threading.Thread(target=self._accept_all, name="impostor")
+        self._thread = threading.Thread(target=self._accept_all, name="impostor", daemon=True)
         self._thread.start()
 
     def _accept_all(self):

@@ -145,18 +145,18 @@ def test_a_killed_launcher_leaves_nothing_and_can_be_launched_again(product: Pro
         again.clean_up()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_everything_stops_and_nothing_is_left(product: Product, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "is_for_all"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)]
+)
+def test_everything_stops_and_nothing_is_left(product: Product, number: signal.Signals, is_for_all: bool) -> None:
+    """Also when the signal goes to every process, as from a terminal or a service manager."""
     tree = product.tree()
-    if number == signal.SIGINT:
-        product.signal_group(number)  # as a terminal does
-    else:
-        os.kill(product.pid, number)
+    (product.signal_group if is_for_all else lambda number: os.kill(product.pid, number))(number)
     assert product.wait_for_exit(timeout_s=5.0) == 0
     assert gone_within(tree, 0.0) == []
     assert product.files() == set()
     assert product.stderr_after_exit() == ""
-    assert product.remaining("child_output") == []
+    assert product.remaining("child_output") == product.remaining("restart_scheduled") == []
 
 
 def test_the_log_keeps_payloads_to_itself_unless_asked(directory: Path, product: Product) -> None:
@@ -170,8 +170,8 @@ def test_the_log_keeps_payloads_to_itself_unless_asked(directory: Path, product:
     try:
         talkative.wait_until_ready()
         talkative.post_mark(PERSONAL)
-        for proc in ("server", "ui"):
-            event = talkative.wait_for("message_sent" if proc == "server" else "message_received", type="attendance")
+        for proc, name in (("server", "message_sent"), ("ui", "message_received")):
+            event = talkative.wait_for(name, proc=proc, type="attendance")
             assert event["payload"]["personId"] == PERSONAL
     finally:
         talkative.clean_up()

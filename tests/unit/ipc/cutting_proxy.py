@@ -63,7 +63,7 @@ class CuttingProxy:
             thread.join()
 
     def _start(self, target, *arguments) -> None:
-        thread = threading.Thread(target=target, args=arguments, name="proxy")
+        thread = threading.Thread(target=target, args=arguments, name="proxy", daemon=True)
         self._threads.append(thread)
         thread.start()
 
