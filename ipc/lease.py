@@ -36,7 +36,13 @@ class Lease:
         self._found: Frames = []
         self._error: ProtocolError | None = None
 
-    def lend(self, connection: Connection, decoder: ObjectDecoder[FromServer]) -> Frames:
+    def begin(self, connection: Connection, decoder: ObjectDecoder[FromServer]) -> None:
+        """Take up a new connection. What was found on the last one comes again, if it matters."""
+        self._connection, self._decoder = connection, decoder
+        self._found = []
+        self._error = None
+
+    def lend(self) -> Frames:
         """Let callers read until none has for a moment; return what they have found that is not theirs.
 
         On the client's thread, which must not read meanwhile. Raises what their reading met, once nothing is left.
@@ -44,7 +50,6 @@ class Lease:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        self._connection, self._decoder = connection, decoder
         self._was_used = self.is_out = True
         while self._was_used:
             self._was_used = False

@@ -17,10 +17,7 @@ class Sequence:
         self.oldest = newest + 1
         self.total_bytes = 0
         self._stale_bytes = 0
-        self._store: tuple[int, list[bytes]] = (
-            newest + 1,
-            [],
-        )  # the number of the first entry in the list, and the list
+        self._store: tuple[int, list[bytes]] = (newest + 1, [])  # the first entry's number, and the entries
         self._append = self._store[1].append
 
     def __len__(self) -> int:
@@ -66,10 +63,19 @@ class Sequence:
         count = newest - after
         if count == 1:
             return entries[start], newest
-        average = self.total_bytes // (newest + 1 - self.oldest or 1) + 1
-        count = min(count, max_bytes // average + 1)
-        while True:
+        if count * self.total_bytes < max_bytes * len(self) // 2:  # on average, all of it fits easily
             body = b"\n".join(entries[start : start + count])
-            if len(body) <= max_bytes or count == 1:
-                return body, after + count
-            count = max(1, count * max_bytes // len(body) * 15 // 16)
+            if len(body) <= max_bytes:
+                return body, newest
+        batch = _first_that_fit(entries, start, count, max_bytes)
+        return b"\n".join(batch), after + len(batch)
+
+
+def _first_that_fit(entries: list[bytes], start: int, count: int, max_bytes: int) -> list[bytes]:
+    """Return as many of `count` entries as fit into `max_bytes` with newlines between them; at least one."""
+    size = -1
+    for position in range(start, start + count):
+        size += len(entries[position]) + 1
+        if size > max_bytes:
+            return entries[start : max(position, start + 1)]
+    return entries[start : start + count]

@@ -349,6 +349,8 @@ class SocketClient:
     def _follow(self, connection: Connection, welcome: Welcome, first_objects: list[FromServer]) -> str:
         """Handle what the server sends until its end; return the reason of that."""
         self._connection = connection
+        self._lease.begin(connection, self._decoder)
+        self._is_dialogue = False
         self._has_been_live = True
         live = ClientState(kind="live", resumed=welcome.resumed)
         try:
@@ -357,7 +359,7 @@ class SocketClient:
             reason = self._handle_all(first_objects)
             while reason is None:
                 if (self._is_dialogue or self._lease.has_failed) and not self._acks.is_pending:
-                    found = self._lease.lend(connection, self._decoder)
+                    found = self._lease.lend()
                     self._is_dialogue = False
                     for objects in found:
                         reason = reason or self._handle_all(objects)

@@ -1,5 +1,6 @@
 """Every message once and in order, however often and wherever the way between client and server breaks."""
 
+import json
 import os
 import shutil
 import tempfile

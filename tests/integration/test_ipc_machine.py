@@ -117,7 +117,7 @@ def test_a_server_that_cannot_start_leaves_nothing(socket_path, socket_dir):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             server.stop()
         assert os.listdir(socket_dir) == [], f"with {spare} descriptors"
-    assert failed >= 3
+    assert failed >= 2
     assert os.listdir(socket_dir) == []
 
 
