@@ -14,7 +14,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from ipc.errors import ProtocolError
@@ -116,6 +117,19 @@ class Connection:
         waiting.append((encoded, messages))
         self.flush()
         return True
+
+    @contextmanager
+    def first(self, encoded: bytes) -> Iterator[None]:
+        """Send nothing until the block is over, then `encoded` before anything else."""
+        with self._send_lock:
+            yield
+            self._control.appendleft((encoded, 0))
+        self.flush()
+
+    @property
+    def queue(self) -> int:
+        """How many control objects wait to be sent."""
+        return len(self._control)
 
     def flush(self) -> None:
         """Send what there is to send, as far as the socket takes it now. Never waits."""

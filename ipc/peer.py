@@ -39,7 +39,11 @@ _LATENCY_SAMPLES = 512
 
 
 class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a connected client. `lag` is how many messages it has not been sent yet."""
+    """What is known of a connected client.
+
+    `lag` is how many messages it has not been sent yet, `queue` how many control objects. `p50_ms` and `p99_ms` are of
+    the time from a message to its acknowledgement.
+    """
 
     id: str
     name: str
@@ -48,6 +52,7 @@ class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
     cursor: int
     acked_seq: int
     lag: int
+    queue: int
     sent: int
     sent_bytes: int
     received: int
@@ -110,6 +115,7 @@ class Peer:
             cursor=connection.cursor,
             acked_seq=self.acked_seq,
             lag=max(0, self._hub.log.newest - connection.cursor),
+            queue=connection.queue,
             sent=counters.sent,
             sent_bytes=counters.sent_bytes,
             received=counters.received,
@@ -128,6 +134,7 @@ class Peer:
             "received_bytes": counters.received_bytes,
             "duplicates": self.duplicates,
             "unknown_ops": self._decoder.unknown_ops,
+            "unknown_fields": self._decoder.unknown_fields,
         }
 
     # -- on its own thread -----------------------------------------------------------------------------------------
@@ -182,10 +189,10 @@ class Peer:
             self._hello.max_frame_bytes,
         )
         try:
-            connection.send_control(self._welcome(is_resumed))
-            if hub.join(self):
+            with connection.first(self._welcome(is_resumed)):  # whoever has a welcome is one of those who are here
+                has_joined = hub.join(self)
+            if has_joined:
                 hub.logger.info("peer_joined", peer=self.id, peer_pid=self._pid, resumed=is_resumed, cursor=cursor)
-                connection.flush()  # what was said between the choice of the cursor and now
                 reason = self._follow(first_objects)
             else:
                 reason = "the server stops" if hub.is_closed else f"this server has its {hub.limits.max_peers} clients"

@@ -37,7 +37,11 @@ class Resume(Struct, frozen=True):
     seq: Count
 
 
-class Hello(Struct, frozen=True, tag_field="op", tag="hello"):
+class _Object(Struct, frozen=True, tag_field="op", forbid_unknown_fields=True):
+    """What stands in a frame. A field that is not known is found by being forbidden, then counted and passed over."""
+
+
+class Hello(_Object, frozen=True, tag="hello"):
     """How a client introduces itself. `max_frame_bytes` is the largest frame it takes."""
 
     protocol: int
@@ -49,21 +53,21 @@ class Hello(Struct, frozen=True, tag_field="op", tag="hello"):
 
 # gc=False: a burst leaves thousands of these waiting, and looking through them for cycles, which JSON does not have, is
 # what a full garbage collection would spend tens of milliseconds on.
-class ClientMessage(Struct, frozen=True, tag_field="op", tag="message", gc=False):
+class ClientMessage(_Object, frozen=True, tag="message", gc=False):
     id: Id
     payload: Payload
 
 
-class Request(Struct, frozen=True, tag_field="op", tag="request", gc=False):
+class Request(_Object, frozen=True, tag="request", gc=False):
     id: Id
     payload: Payload
 
 
-class SeqAck(Struct, frozen=True, tag_field="op", tag="ack"):
+class SeqAck(_Object, frozen=True, tag="ack"):
     seq: Count
 
 
-class Welcome(Struct, frozen=True, tag_field="op", tag="welcome", kw_only=True):
+class Welcome(_Object, frozen=True, tag="welcome", kw_only=True):
     protocol: int
     epoch: str
     seq: Count
@@ -74,7 +78,7 @@ class Welcome(Struct, frozen=True, tag_field="op", tag="welcome", kw_only=True):
     last_id: Count
 
 
-class Message(Struct, frozen=True, tag_field="op", tag="message", gc=False):
+class Message(_Object, frozen=True, tag="message", gc=False):
     """A message of the server. `seq` 0: sent to a single client, outside the log. `ts` is in unix seconds."""
 
     seq: Count
@@ -82,7 +86,7 @@ class Message(Struct, frozen=True, tag_field="op", tag="message", gc=False):
     payload: Payload
 
 
-class Gap(Struct, frozen=True, tag_field="op", tag="gap"):
+class Gap(_Object, frozen=True, tag="gap"):
     """The seqs `first`..`last` ("from" and "to" on the wire) can no longer be replayed."""
 
     first: Count = field(name="from")
@@ -94,25 +98,25 @@ class ReplyError(Struct, frozen=True):
     message: str
 
 
-class Reply(Struct, frozen=True, tag_field="op", tag="reply", omit_defaults=True):
+class Reply(_Object, frozen=True, tag="reply", omit_defaults=True):
     id: Id
     payload: Payload | None = None
     error: ReplyError | None = None
 
 
-class IdAck(Struct, frozen=True, tag_field="op", tag="ack"):
+class IdAck(_Object, frozen=True, tag="ack"):
     id: Count
 
 
-class Ping(Struct, frozen=True, tag_field="op", tag="ping"):
+class Ping(_Object, frozen=True, tag="ping"):
     n: int
 
 
-class Pong(Struct, frozen=True, tag_field="op", tag="pong"):
+class Pong(_Object, frozen=True, tag="pong"):
     n: int
 
 
-class Bye(Struct, frozen=True, tag_field="op", tag="bye"):
+class Bye(_Object, frozen=True, tag="bye"):
     reason: str
 
 
@@ -233,14 +237,18 @@ T = TypeVar("T")
 
 
 class ObjectDecoder(Generic[T]):
-    """Decodes the bodies of frames into the objects that one side may send. Counts the ops it did not know."""
+    """Decodes the bodies of frames into the objects that one side may send.
+
+    Passes over ops and fields that it does not know, and counts them.
+    """
 
     def __init__(self, side: Any) -> None:
         self.unknown_ops = 0
+        self.unknown_fields = 0
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(side)
         self._decode_lines = self._decoder.decode_lines
         self._side = side
-        self._known_ops = {kind.__struct_config__.tag for kind in side.__args__}
+        self._kinds = {kind.__struct_config__.tag: kind for kind in side.__args__}
 
     def decode(self, body: memoryview | bytes) -> list[T]:
         """Return the objects of one frame. Raises ProtocolError, and then nothing of the frame counts."""
@@ -265,7 +273,7 @@ class ObjectDecoder(Generic[T]):
         return self._decode_together(bodies)
 
     def _decode_together(self, bodies: list[memoryview]) -> Iterator[list[T]]:
-        unknown_ops = self.unknown_ops
+        counts = self.unknown_ops, self.unknown_fields
         try:
             objects = self.decode(b"\n".join(bodies))
             is_sound = len(objects) >= len(bodies)  # fewer: two halves of an object may have found each other
@@ -274,19 +282,27 @@ class ObjectDecoder(Generic[T]):
         if is_sound:
             yield objects
         else:
-            self.unknown_ops = unknown_ops
+            self.unknown_ops, self.unknown_fields = counts
             yield from map(self.decode, bodies)
 
     def _decode_leniently(self, body: memoryview | bytes) -> list[T]:
-        """Decode a frame with an op we do not know, which is passed over, or with a real fault, which is named."""
-        raws = _anything_decoder.decode_lines(body)
-        objects = [msgspec.convert(raw, self._side) for raw in raws if not self._is_unknown_op(raw)]
-        self.unknown_ops += len(raws) - len(objects)
+        """Decode a frame with something we do not know, which is passed over, or with a real fault, which is named."""
+        objects = []
+        unknown_ops = unknown_fields = 0
+        for raw in _anything_decoder.decode_lines(body):
+            op = raw.get("op") if isinstance(raw, dict) else None
+            kind = self._kinds.get(op) if isinstance(op, str) else None
+            if kind is not None:
+                known = {name: raw[name] for name in ("op", *kind.__struct_encode_fields__) if name in raw}
+                objects.append(msgspec.convert(known, self._side))
+                unknown_fields += len(raw) - len(known)
+            elif isinstance(op, str):
+                unknown_ops += 1
+            else:
+                objects.append(msgspec.convert(raw, self._side))
+        self.unknown_ops += unknown_ops
+        self.unknown_fields += unknown_fields
         return objects
-
-    def _is_unknown_op(self, raw: Any) -> bool:
-        op = raw.get("op") if isinstance(raw, dict) else None
-        return isinstance(op, str) and op not in self._known_ops
 
 
 def _blame_peer(error: Exception) -> ProtocolError:

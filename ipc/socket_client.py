@@ -233,6 +233,7 @@ class SocketClient:
             "unacknowledged": len(self._outbox),
             "state": self._state.kind,
             "unknown_ops": self._decoder.unknown_ops,
+            "unknown_fields": self._decoder.unknown_fields,
             **self._totals()._asdict(),
         }
 

@@ -101,8 +101,8 @@ class FarEnd:
         self.requests = []
         self.listener = Listener(self.proxy.path, name=self.name, limits=Limits(retry_max_s=0.01))
         client = self.listener.client
-        client.add_delivery_handler(lambda message: self.events((message.payload["epoch"], message.seq, message.seq)))
-        client.add_gap_handler(lambda first, last: self.events((None, first, last)))
+        client.add_delivery_handler(lambda message: self.events((client.stats["epoch"], message.seq, message.seq)))
+        client.add_gap_handler(lambda first, last: self.events((client.stats["epoch"], first, last)))
         self.listener.start()
 
     def close(self):
@@ -125,8 +125,7 @@ class FarEnd:
         """
         epoch, last_seq = self.joined_at
         for told_epoch, first, last in list(self.events.items):
-            if told_epoch not in (None, epoch) or (told_epoch is None and first != last_seq + 1):
-                epoch, last_seq = (told_epoch or epoch + 1), 0
+            epoch, last_seq = told_epoch, last_seq if told_epoch == epoch else 0
             assert first == last_seq + 1, self.events.items
             last_seq = last
         return epoch, last_seq
@@ -141,7 +140,6 @@ class Channel(RuleBasedStateMachine):
     def open(self):
         self.directory = tempfile.mkdtemp(prefix="axon-m-", dir="/tmp")
         self.path = f"{self.directory}/a.sock"
-        self.epoch = 0
         self.lives = []
         self.ends = []
         self._new_server()
@@ -161,7 +159,6 @@ class Channel(RuleBasedStateMachine):
         assert left == []
 
     def _new_server(self):
-        self.epoch += 1
         self.server = SocketServer(self.path, authkey=KEY, log=MemoryLog(self.LOG))
         life = Ends()
         self.lives.append(life)
@@ -170,7 +167,7 @@ class Channel(RuleBasedStateMachine):
         self.server.start()
 
     def _new_client(self):
-        joined_at = self.epoch, self.server.stats["newest"]
+        joined_at = self.server.stats["epoch"], self.server.stats["newest"]
         self.ends.append(FarEnd(self.directory, len(self.ends), self.path, joined_at))
         self.ends[-1].listener.wait_live()
 
@@ -187,7 +184,7 @@ class Channel(RuleBasedStateMachine):
     @rule(count=st.integers(1, 30), size=st.sampled_from([0, 100, 20_000]))
     def broadcast(self, count, size):
         for _ in range(count):
-            self.server.broadcast({"epoch": self.epoch, "text": "x" * size})
+            self.server.broadcast({"text": "x" * size})
 
     @rule(index=ends_of, count=st.integers(1, 20))
     def send(self, index, count):
@@ -241,7 +238,7 @@ class Channel(RuleBasedStateMachine):
         epoch, newest = self.server.stats["epoch"], self.server.stats["newest"]
         eventually(lambda: end.listener.client.stats["epoch"] == epoch)
         if newest:
-            eventually(lambda: end.reached() == (self.epoch, newest))
+            eventually(lambda: end.reached() == (epoch, newest))
         eventually(lambda: end.listener.client.stats["unacknowledged"] == 0)
         for number, outcome in enumerate(end.requests):
             [reply] = outcome.wait_for(1)
