@@ -29,6 +29,7 @@ _FRAMES_AT_ONCE = 8
 _FEW_CONTROL_FRAMES = 8
 _SEND_BUFFER_BYTES = 1 << 20
 _SOON_S = 0.005
+_LAST_WORDS_S = 0.05
 
 
 class Source(Protocol):
@@ -146,6 +147,14 @@ class Connection:
             finally:
                 self._send_lock.release()
 
+    def shut_down_after(self, last_words: bytes) -> None:
+        """Send `last_words` if the socket takes them, then end the connection."""
+        self.send_control(last_words)
+        if self._send_lock.acquire(timeout=_LAST_WORDS_S):  # whoever is sending just now has not seen them
+            self._send_lock.release()
+            self.flush()
+        self.shutdown()
+
     def shutdown(self) -> None:
         """End the connection: `receive()` returns None, senders fail. The owner thread then closes it."""
         self._is_closed = True
@@ -188,9 +197,7 @@ class Connection:
             with self._send_lock:
                 try:
                     self._send_patiently()
-                except OSError:
-                    return
-                except Exception:  # noqa: BLE001 - a log on disk may fail; the peer comes back and asks again
+                except Exception:  # noqa: BLE001 - the peer is gone; or a log on disk fails, and the peer asks again
                     self.shutdown()
                     return
                 self._is_blocked = False

@@ -97,8 +97,7 @@ class Peer:
     def end(self, reason: str) -> None:
         """Say bye and end the connection; the thread cleans up."""
         self._end_reason = self._end_reason or reason
-        self.connection.send_control(encode(Bye(reason)))
-        self.connection.shutdown()
+        self.connection.shut_down_after(encode(Bye(reason)))
 
     def wait_until_sent(self, timeout_s: float) -> None:
         self.connection.wait_until_sent(timeout_s)
@@ -177,26 +176,24 @@ class Peer:
 
     def _serve(self, first_objects: list[FromClient]) -> None:
         hub = self._hub
-        cursor, is_resumed = starting_point(hub.log, self._hello.resume)
         self._record = hub.clients.arrive(self.client)
-        self.connection = connection = Connection(
-            self._socket,
-            hub.log,
-            cursor,
-            hub.limits,
-            self._note_sent,
-            self._announce_gap,
-            self._hello.max_frame_bytes,
-        )
         try:
-            with connection.first(self._welcome(is_resumed)):  # whoever has a welcome is one of those who are here
-                has_joined = hub.join(self)
-            if has_joined:
-                hub.logger.info("peer_joined", peer=self.id, peer_pid=self._pid, resumed=is_resumed, cursor=cursor)
-                reason = self._follow(first_objects)
-            else:
-                reason = "the server stops" if hub.is_closed else f"this server has its {hub.limits.max_peers} clients"
-                self.end(reason)
+            cursor, is_resumed = starting_point(hub.log, self._hello.resume)
+            self.connection = Connection(
+                self._socket,
+                hub.log,
+                cursor,
+                hub.limits,
+                self._note_sent,
+                self._announce_gap,
+                self._hello.max_frame_bytes,
+            )
+        except Exception:
+            self._socket.close()  # a log on disk may fail; the client comes again
+            hub.clients.depart(self.client)
+            raise
+        try:
+            reason = self._join_and_follow(is_resumed, first_objects)
         except ProtocolError as error:
             hub.rejections.note(error.kind, error.reason)
             self.end(error.reason)
@@ -204,8 +201,18 @@ class Peer:
         finally:
             hub.leave(self)
             hub.clients.depart(self.client)
-            connection.close()
+            self.connection.close()
         hub.logger.info("peer_left", peer=self.id, reason=self._end_reason or reason)
+
+    def _join_and_follow(self, is_resumed: bool, first_objects: list[FromClient]) -> str:
+        hub, connection = self._hub, self.connection
+        cursor = connection.cursor
+        with connection.first(self._welcome(is_resumed)):  # whoever has a welcome is one of those who are here
+            if not hub.join(self):
+                full = f"this server has its {hub.limits.max_peers} clients"
+                raise ProtocolError("no_room", "the server stops" if hub.is_closed else full)
+        hub.logger.info("peer_joined", peer=self.id, peer_pid=self._pid, resumed=is_resumed, cursor=cursor)
+        return self._follow(first_objects)
 
     def _welcome(self, is_resumed: bool) -> bytes:
         log, limits = self._hub.log, self._hub.limits

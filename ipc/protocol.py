@@ -73,8 +73,8 @@ class Welcome(_Object, frozen=True, tag="welcome", kw_only=True):
     seq: Count
     oldest: Count
     resumed: bool
-    heartbeat_s: float
-    max_frame_bytes: int
+    heartbeat_s: Annotated[float, Meta(gt=0)]
+    max_frame_bytes: Annotated[int, Meta(ge=1)]
     last_id: Count
 
 

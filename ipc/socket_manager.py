@@ -80,17 +80,6 @@ class _Inbox:
         return messages
 
 
-class _InboxClient(SocketClient):
-    """A client that leaves messages in an inbox; the one who empties it acknowledges them."""
-
-    inbox: _Inbox
-    refused: list[Message]
-
-    def _deliver(self, messages: list[Message]) -> None:
-        if not self.inbox.put(messages):
-            self.refused += messages
-
-
 class SocketManager(QObject):
     """A `SocketClient` whose signals are emitted on the thread that made it.
 
@@ -120,9 +109,10 @@ class SocketManager(QObject):
     ) -> None:
         super().__init__(parent)
         limits = limits or Limits()
-        self._client = _InboxClient(address, authkey=authkey, name=name, limits=limits, log_payloads=log_payloads)
-        self._client.refused = []
-        self._client.inbox = self._inbox = _Inbox(limits.inbox_messages, self._inbox_filled.emit)
+        self._client = SocketClient(address, authkey=authkey, name=name, limits=limits, log_payloads=log_payloads)
+        self._refused: list[Message] = []
+        self._client.deliver_to(self._take)
+        self._inbox = _Inbox(limits.inbox_messages, self._inbox_filled.emit)
         self._client.add_gap_handler(self._gap_met)
         self._client.add_state_handler(self._state_met)
         self._drained_seq = 0
@@ -152,8 +142,8 @@ class SocketManager(QObject):
         """Stop within a second. No message is delivered afterwards; requests that wait end with "stopped"."""
         undelivered = self._inbox.close()
         self._client.stop()
-        self._client.want_again(undelivered + self._client.refused)  # after the next start
-        self._client.refused = []
+        self._client.want_again(undelivered + self._refused)  # after the next start
+        self._refused = []
 
     def send_message(self, payload: Payload | str) -> bool:
         """Send to the server; see SocketClient.send_message."""
@@ -178,6 +168,12 @@ class SocketManager(QObject):
                 on_reply(RequestError("timeout", f"no reply within {timeout_s} s"))
 
         QTimer.singleShot(int(timeout_s * 1000), self, give_up)
+
+    def _take(self, messages: list[Message]) -> bool:
+        """Leave messages in the inbox; they count as handled, and are acknowledged, once it has been drained."""
+        if not self._inbox.put(messages):
+            self._refused += messages
+        return False
 
     def _gap_met(self, first: int, last: int) -> None:
         self._later(lambda: self.gap_received.emit((first, last)))

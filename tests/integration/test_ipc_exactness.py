@@ -447,7 +447,7 @@ def test_a_client_that_others_have_pushed_out_of_memory_is_still_handled_once(op
         proxy.cut()
         listener.states.wait_until(lambda states: [state.kind for state in states].count("live") == 2)
         with Stranger(socket_path) as double:  # the same client's repetition, as a lost ack would cause it
-            welcome = double.greet(listener.client._client_id)
+            welcome = double.greet(listener.client._hub.client_id)
             assert welcome["last_id"] == 3
     finally:
         listener.client.stop()

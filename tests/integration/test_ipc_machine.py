@@ -1,5 +1,6 @@
 """What the machine does to a channel: no descriptors left, full sockets, descriptors that are used again, timeouts."""
 
+import gc
 import itertools
 import json
 import os
@@ -13,7 +14,7 @@ import time
 import psutil
 import pytest
 
-from ipc import IpcError, Limits, SocketServer
+from ipc import IpcError, Limits, MemoryLog, SocketServer
 from tests.unit.ipc.channel import KEY, Arrivals, Listener, eventually, run_together, thread_names
 from tests.unit.ipc.stranger import Stranger
 
@@ -119,6 +120,64 @@ def test_a_server_that_cannot_start_leaves_nothing(socket_path, socket_dir):
         assert os.listdir(socket_dir) == [], f"with {spare} descriptors"
     assert failed >= 2
     assert os.listdir(socket_dir) == []
+
+
+class FailingLog(MemoryLog):
+    """A log that fails, once for each time it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.failures = 0
+
+    def fail_if_told(self):
+        if self.failures:
+            self.failures -= 1
+            raise OSError("disk I/O error")
+
+    @property
+    def epoch(self):
+        self.fail_if_told()
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch):
+        self._epoch = epoch
+
+    def read(self, after_seq, max_bytes):
+        self.fail_if_told()
+        return super().read(after_seq, max_bytes)
+
+
+@pytest.mark.usefixtures("log_lines")
+def test_a_log_that_fails_while_a_client_comes(open_server, open_client, socket_path):
+    log = FailingLog()
+    open_server(log=log)
+    with Stranger(socket_path) as stranger:
+        stranger.authenticate()
+        log.failures = 1
+        stranger.say({"op": "hello", "protocol": 1, "client": "unlucky", "resume": {"epoch": "e", "seq": 1}})
+        stranger.hear_to_the_end()
+    eventually(lambda: thread_names("ipc-peer") == [])
+    gc.collect()  # a socket that nobody has closed is a warning, and so a failure
+    open_client().wait_live()
+
+
+@pytest.mark.usefixtures("log_lines")
+@pytest.mark.parametrize("failures", [1, 3, 10])
+def test_a_log_that_fails_while_it_is_read(open_server, open_client, failures):
+    """Whoever broadcasts does not hear of it, and in the end everything has arrived."""
+    log = FailingLog()
+    server = open_server(log=log)
+    listeners = [open_client(name=f"{number}").wait_live() for number in range(3)]
+    for number in range(200):
+        if number in (50, 100):
+            log.failures = failures
+        assert server.broadcast({"number": number}) <= 3
+    eventually(lambda: log.failures == 0)
+    server.broadcast({"number": 200})
+    for listener in listeners:
+        listener.deliveries.wait_for(201)
+        assert listener.seqs == list(range(1, 202))
 
 
 def test_a_default_timeout_of_sockets_changes_nothing(open_server, open_client):

@@ -264,6 +264,34 @@ def test_a_client_whose_handler_does_not_return_can_be_started_again(open_server
     assert thread_names("ipc-client") == []
 
 
+def test_order_is_kept_over_a_stop_that_did_not_wait_for_a_handler(open_server, open_client):
+    """The handler is busy with the first message of a batch; what follows it is not overtaken."""
+    server = open_server()
+    listener = open_client().wait_live()
+    gates = {0: threading.Event(), 1: threading.Event()}
+    entered, handled = Arrivals(), Arrivals()
+
+    @listener.client.add_message_handler
+    def hold(payload):
+        entered(payload["number"])
+        if payload["number"] in gates:
+            gates[payload["number"]].wait(WITHIN_S)
+        handled(payload["number"])
+
+    server.broadcast({"number": 0})
+    entered.wait_for(1)
+    for number in range(1, 101):
+        server.broadcast({"number": number})
+    gates[0].set()
+    entered.wait_for(2)  # 1 to 100 came in one piece
+    stop_in_time(listener.client)
+    listener.client.start()
+    server.broadcast({"number": 101})
+    entered.stays_as_it_is(0.5)
+    gates[1].set()
+    assert handled.wait_for(102) == list(range(102))
+
+
 def test_start_and_stop_over_and_over(open_server, open_client):
     server = open_server()
     listener = open_client()

@@ -426,6 +426,32 @@ def test_a_newer_connection_of_the_same_client_ends_the_older(server, path, byst
     assert bystander.has_noticed_nothing()
 
 
+def test_one_client_too_many_is_never_live(open_server, open_client):
+    """It is told why before it could take itself for connected."""
+    open_server(limits=Limits(max_peers=1))
+    open_client(name="first").wait_live()
+    late = open_client(name="late")
+    waiting = late.states.wait_until(lambda states: [each for each in states if each.kind == "waiting"])
+    assert "live" not in [state.kind for state in waiting]
+    assert "has its 1 clients" in [state.reason for state in waiting if state.kind == "waiting"][-1]
+
+
+def test_one_that_takes_only_the_smallest_frames_is_told_what_it_misses(server, path, bystander):
+    with Stranger(path) as stranger:
+        stranger.authenticate()
+        stranger.say({"op": "hello", "protocol": 1, "client": "narrow", "max_frame_bytes": 1})
+        assert stranger.hear()[0]["op"] == "welcome"
+        for _ in range(3):
+            bystander.converse()
+        missed = []
+        while len(missed) < 3:
+            heard = stranger.hear_until("gap")[-1]
+            missed += range(heard["from"], heard["to"] + 1)
+        assert missed == [1, 2, 3]
+    assert bystander.has_noticed_nothing()
+    assert server.stats["rejected"] == {}
+
+
 def test_one_client_too_many_is_told_so(open_server, open_client, socket_path):
     server = open_server(limits=Limits(max_peers=1))
     bystander = Bystander(server, open_client().wait_live())

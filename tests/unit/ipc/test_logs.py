@@ -30,7 +30,7 @@ if what == "client fails":
     def break_down(*arguments):
         failed.set()
         raise ValueError("broken client")
-    client._follow = break_down
+    client._live_once = break_down
 server.start()
 client.start()
 if what == "client fails":

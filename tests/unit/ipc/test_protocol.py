@@ -61,8 +61,8 @@ from_server = both_ways | st.one_of(
         seq=counts,
         oldest=counts,
         resumed=st.booleans(),
-        heartbeat_s=st.floats(0, 1e6),
-        max_frame_bytes=st.integers(),
+        heartbeat_s=st.floats(0.001, 1e6),
+        max_frame_bytes=st.integers(1, 2**53),
         last_id=counts,
     ),
     st.builds(Message, seq=counts, ts=st.floats(0, 1e12), payload=payloads),
@@ -305,6 +305,24 @@ def test_what_is_not_an_object_with_an_op_is_a_bad_field(body):
 def test_a_missing_or_wrong_field_is_named(fields):
     assert kind_of(b"{" + fields + b"}") == "bad_field"
     assert kind_of(b'{"op":"unknown"}\n{' + fields + b"}") == "bad_field"  # the other way through the decoder
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b'"op":"message","seq":-1,"ts":1.0,"payload":{}',
+        b'"op":"message","seq":1,"payload":{}',
+        b'"op":"message","seq":1,"ts":"now","payload":{}',
+        b'"op":"gap","from":1',
+        b'"op":"reply","id":0,"payload":{}',
+        b'"op":"reply","id":1,"error":{"code":"c"}',
+        b'"op":"ack","id":-1',
+        b'"op":"welcome","protocol":1,"epoch":"e","seq":0,"oldest":1,"resumed":false,"heartbeat_s":5.0,'
+        b'"max_frame_bytes":-1,"last_id":0',
+    ],
+)
+def test_a_missing_or_wrong_field_of_the_server_is_named(fields):
+    assert kind_of(b"{" + fields + b"}", FromServer) == "bad_field"
 
 
 @pytest.mark.parametrize(
