@@ -4,8 +4,13 @@ Tiny at import, because every spawned child imports it again as its main module.
 """
 
 if __name__ == "__main__":
+    import signal
     import sys
 
-    from launcher.cli import main
-
+    # Until the launcher catches signals itself they wait, so that Ctrl-C is an orderly stop from the first moment on.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        from launcher.cli import main
+    except ModuleNotFoundError as error:
+        sys.exit(f"axon: {error}; run `make run` once, or use .venv/bin/python")
     sys.exit(main())

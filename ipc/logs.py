@@ -22,8 +22,9 @@ def get_logger() -> Any:
     """Return a structlog logger. Call it when work starts, not at import: the program may configure structlog first."""
     if structlog.is_configured():
         return structlog.get_logger("ipc")
+    is_mute = sys.stderr is None  # started with a closed stderr
     return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.ReturnLogger() if is_mute else structlog.PrintLogger(sys.stderr),
         processors=_PROCESSORS,
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )

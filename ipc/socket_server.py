@@ -67,8 +67,8 @@ class SocketServer:
         with self._lifecycle_lock:
             if self._acceptor is not None:
                 return
-            listener, authkey = self._open()
             logger = get_logger().bind(channel=self._name)
+            listener, authkey = self._open()
             hub = self._hub
             traffic = TrafficLog(logger, self._name, hub.traffic_totals, log_payloads=self._log_payloads)
             hub.open(authkey, logger, traffic)

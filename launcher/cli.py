@@ -20,6 +20,7 @@ from launcher.errors import EXIT_OK, EXIT_USAGE, LauncherError, SettingsError
 from launcher.settings import LOG_FORMATS, LOG_LEVELS, UI_MODES, Settings, checked, socket_path_of
 from launcher.spec import CHILDREN, UI, ChildSpec
 from launcher.status import table
+from launcher.wakeup import let_signals_in
 
 _INTERRUPTED = 130
 _DEFAULTS = Settings()
@@ -103,6 +104,7 @@ def axon(context: click.Context, /, **options: Any) -> int | None:
     settings = Settings(**options)
     context.obj = settings
     if context.invoked_subcommand is not None:
+        let_signals_in()
         return None
     if settings.ui == "none":
         specs = tuple(spec for spec in specs if spec.name != UI.name)

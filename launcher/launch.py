@@ -19,9 +19,9 @@ import structlog
 
 from ipc.authkey import key_path, load_or_create_key, remove_key
 from ipc.child import ChildSettings
-from ipc.errors import AddressError, AuthkeyError
+from ipc.errors import AddressError, AlreadyRunningError, AuthkeyError
 from launcher.control import ControlPlane, StopAll
-from launcher.errors import EXIT_FAILED, SettingsError
+from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError
 from launcher.instance import Locks, locked
 from launcher.log_outputs import make_writers
 from launcher.logs import LogPipeline
@@ -148,6 +148,8 @@ def _start_logs(settings: Settings, means: _Means) -> None:
 def _listen(control: ControlPlane) -> None:
     try:
         control.start()
+    except AlreadyRunningError as error:
+        raise InstanceRunningError(f"already running: the control socket beside --socket is in use: {error}") from error
     except AddressError as error:
         raise SettingsError(f"--socket: the control socket beside it: {error}") from error
 

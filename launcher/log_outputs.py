@@ -5,6 +5,7 @@ Owns the choice of the formats and what happens when an output fails. The callba
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +21,7 @@ from launcher.logs import LogPipeline, decoded
 
 _log = structlog.get_logger()
 _STDOUT = 1
+_MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN)  # a full disk behind stdout is no reason to stop working
 _STDOUT_QUEUE_BYTES = 4 << 20
 _FILE_QUEUE_BYTES = 8 << 20
 
@@ -33,8 +35,10 @@ def make_writers(
     except OSError as error:
         raise SettingsError(f"--state-dir: cannot write {file}: {error.strerror}") from error
 
-    def stdout_failed(_name: str, _error: OSError) -> bool:
-        on_stdout_closed("stdout was closed")
+    def stdout_failed(_name: str, error: OSError) -> bool:
+        if error.errno in _MAY_PASS:
+            return True
+        on_stdout_closed(f"stdout was closed: {error.strerror}")
         return False
 
     stdout = LogTarget(

@@ -77,6 +77,7 @@ class LogPipeline:
                 self._take_own_event,
             ],
             wrapper_class=structlog.make_filtering_bound_logger(level),
+            logger_factory=structlog.ReturnLoggerFactory(),  # the default one needs an open stdout
             cache_logger_on_first_use=True,
         )
 

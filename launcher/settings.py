@@ -6,6 +6,7 @@ nothing and starts nothing. Runs on the main thread before anything else does.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from ipc.endpoint import DEFAULT_SOCKET_PATH, check_path
+from ipc.endpoint import DEFAULT_SOCKET_PATH, MAX_PATH_BYTES, check_path
 from ipc.errors import AddressError
 from launcher.errors import SettingsError
 
@@ -49,9 +50,14 @@ def socket_path_of(given: str) -> str:
 
 
 def control_path(socket_path: str) -> str:
-    """Return the control socket's path: beside the data plane's."""
+    """Return the control socket's path: beside the data plane's, with a short name where the long one does not fit."""
     path = Path(socket_path)
-    return str(path.with_name(f"{path.stem}-control.sock"))
+    if not path.name:
+        return ""
+    plain = str(path.with_name(f"{path.stem}-control.sock"))
+    if len(os.fsencode(plain)) <= MAX_PATH_BYTES:
+        return plain
+    return str(path.with_name(hashlib.blake2s(os.fsencode(path.name), digest_size=4).hexdigest()))
 
 
 def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
@@ -100,6 +106,11 @@ def _default_state_dir(environment: Mapping[str, str]) -> Path:
 
 
 def _check_socket(settings: Settings) -> None:
+    for option, path in (("--socket", settings.socket), ("--state-dir", settings.state_dir)):
+        if not path.isprintable():
+            raise SettingsError(f"{option} {path!r}: choose a path of printable characters")
+    if not Path(settings.socket).name and settings.socket:
+        raise SettingsError(f"--socket {settings.socket}: give the path of a file to be")
     try:
         check_path(settings.socket)
     except AddressError as error:

@@ -57,6 +57,7 @@ class Wakeup:
         wanted = [number for number in _HANDLED if not (is_nohup and number is signal.SIGHUP)]
         before = {number: signal.signal(number, _do_nothing) for number in wanted}
         old_descriptor = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        let_signals_in()  # run.py has held them back
         try:
             yield
         finally:
@@ -70,6 +71,11 @@ class Wakeup:
         writer, self._writer = self._writer, -1
         os.close(reader)
         os.close(writer)
+
+
+def let_signals_in() -> None:
+    """Have the signals act that were held back while the program was being loaded."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
 
 def _do_nothing(_signal: int, _frame: object) -> None:

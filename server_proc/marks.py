@@ -21,6 +21,9 @@ MAX_AHEAD_MS = 24 * 60 * 60 * 1000
 # Categories that no identifier needs and that forge log lines, table cells or CSV rows: controls, lone
 # surrogates (not encodable as UTF-8), line and paragraph separators.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# They turn the text around them: "\u202egnp.exe" is shown as "exe.png".
+_REFUSED_CHARS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 class NewMark(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +100,15 @@ def text_fault(value: object) -> str | None:
         return f"must have at most {MAX_TEXT_CHARS} characters, has {len(value)}"
     if any(unicodedata.category(char) in _REFUSED_CATEGORIES for char in value):
         return "must not have control characters, line separators or lone surrogates"
+    if not _REFUSED_CHARS.isdisjoint(value):
+        return "must not have characters that change the direction of text"
+    if not any(_is_visible(char) for char in value):
+        return "must not be blank: none of its characters can be seen"
     return None
+
+
+def _is_visible(char: str) -> bool:
+    return unicodedata.category(char)[0] not in "ZCM" and char not in _INVISIBLE_LETTERS
 
 
 def _text(body: Mapping[str, Any], field: str, errors: list[FieldError]) -> str | None:

@@ -14,7 +14,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ipc import SocketClient, SocketServer
+try:
+    from ipc import SocketClient, SocketServer
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}; run `make test` once, or use .venv/bin/python")
 
 ANSWER_WITHIN_S = 10.0
 BIG_BYTES = 500_000

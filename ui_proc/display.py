@@ -10,22 +10,20 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-REMEDY = "start without a window: --ui offscreen"
-
 
 def find_problem(environ: Mapping[str, str], reaches_x11: Callable[[str], bool] | None = None) -> str:
-    """Return why no window can be opened and what to do about it; "" when one can."""
+    """Return why no window can be opened; "" when one can."""
     if environ.get("QT_QPA_PLATFORM"):
         return ""  # whoever sets it knows better
     reaches = reaches_x11 or _reaches_x11
     x11, wayland = environ.get("DISPLAY", ""), environ.get("WAYLAND_DISPLAY", "")
     if not x11 and not wayland:
-        return f"no display: neither DISPLAY nor WAYLAND_DISPLAY is set; {REMEDY}"
+        return "no display: neither DISPLAY nor WAYLAND_DISPLAY is set"
     if wayland and _wayland_socket(wayland, environ).exists():
         return ""
     if x11 and reaches(x11):
         return ""
-    return f"the display {x11 or wayland} cannot be reached; {REMEDY}"
+    return f"the display {x11 or wayland} cannot be reached"
 
 
 def _wayland_socket(name: str, environ: Mapping[str, str]) -> Path:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import structlog
+
 from ipc import ChildContext, ChildSetupError
 from ui_proc import display, qt_libraries
 
@@ -26,14 +28,20 @@ except ImportError as error:
 else:
     _import_error = None
 
+log = structlog.get_logger()
+
 
 def run(context: ChildContext) -> int:
     """Show the window until the user closes it or the launcher says stop; return the exit code.
 
     Raises ChildSetupError naming what is missing and the command that installs it.
     """
-    check_setup(context.settings.offscreen)
-    if context.settings.offscreen:
+    is_offscreen = context.settings.offscreen
+    check_setup(is_offscreen)
+    if not is_offscreen and (problem := display.find_problem(os.environ)):
+        log.warning("ui_offscreen", reason=problem)
+        is_offscreen = True
+    if is_offscreen:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     with fault_log.logged_faults():
         qt = _qt_application()
@@ -47,10 +55,6 @@ def check_setup(is_offscreen: bool) -> None:
         raise ChildSetupError(qt_libraries.complaint(missing))
     if _import_error is not None:
         raise ChildSetupError(f"PySide6 cannot be imported: {_import_error}; run `make` to install it")
-    if not is_offscreen:
-        problem = display.find_problem(os.environ)
-        if problem:
-            raise ChildSetupError(problem)
 
 
 def _qt_application() -> QApplication:

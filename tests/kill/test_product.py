@@ -244,3 +244,49 @@ def test_the_http_socket_is_the_launchers(product: Product) -> None:
         pass
     os.kill(product.pids["server"], signal.SIGCONT)
     assert product.post_mark("12345") == 201
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_first_moment_is_an_orderly_stop(directory: Path, number: signal.Signals) -> None:
+    """While the program is still being loaded: once its main module runs, no signal kills it."""
+    product = Product(directory)
+    try:
+        wait_until_signals_are_held(product.pid)
+        product.signal_group(number)
+        assert product.wait_for_exit() == 0
+        assert product.stderr_after_exit() == ""
+        assert product.files() == set()
+    finally:
+        product.clean_up()
+
+
+def wait_until_signals_are_held(pid: int) -> None:
+    """Wait until the process has blocked SIGTERM or handles it: nothing tells of that, so it is looked at."""
+    pause = threading.Event()
+    bit = 1 << (signal.SIGTERM - 1)
+    for _ in range(3000):
+        status = Path(f"/proc/{pid}/status").read_text()
+        masks = dict(line.split(":\t") for line in status.splitlines() if line.startswith(("SigBlk", "SigCgt")))
+        if any(int(mask, 16) & bit for mask in masks.values()):
+            return
+        pause.wait(0.005)
+    pytest.fail("the signals were never held back")
+
+
+def test_closed_standard_streams_are_no_reason_to_fail(directory: Path) -> None:
+    options = ["--socket", str(directory / "a.sock"), "--state-dir", str(directory / "state"), "--port", "0"]
+    command = " ".join([sys.executable, str(RUN), "--ui", "none", *options, "<&- >&- 2>&-"])
+    launcher = subprocess.Popen(["/bin/sh", "-c", f"exec {command}"], start_new_session=True)
+    log = directory / "state" / "logs" / "axon.jsonl"
+    pause = threading.Event()
+    try:
+        for _ in range(1500):
+            if launcher.poll() is not None or (log.exists() and "launcher_ready" in log.read_text()):
+                break
+            pause.wait(0.01)
+        assert launcher.poll() is None
+        launcher.terminate()
+        assert launcher.wait(10) == 0
+    finally:
+        launcher.kill()
+        launcher.wait()

@@ -40,6 +40,17 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (found.socket, found.state_dir) == (str(tmp_path / "b.sock"), str(tmp_path / "state"))
 
 
+def test_a_path_of_107_bytes_leaves_room_for_the_control_socket() -> None:
+    longest = "/tmp/" + "x" * 97 + ".sock"
+
+    found = checked(Settings(socket=longest, state_dir="/tmp/state"), {})
+
+    assert len(longest) == 107
+    assert found.socket == longest
+    assert len(found.control_socket) <= 107
+    assert Path(found.control_socket).parent == Path("/tmp")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_hosts_are_accepted(tmp_path: Path, host: str) -> None:
     assert checked(settings(tmp_path, host=host), {}).host == host
@@ -55,7 +66,9 @@ def test_loopback_hosts_are_accepted(tmp_path: Path, host: str) -> None:
         ({"port": 65536}, "--port 65536"),
         ({"socket": ""}, "--socket: "),
         ({"socket": "/tmp/" + "x" * 120}, "--socket: .*107"),
-        ({"socket": "/tmp/" + "x" * 100}, "--socket: choose a shorter path"),
+        ({"socket": "/"}, "--socket /: give the path of a file"),
+        ({"socket": "/tmp/a\udcff.sock"}, "--socket .*printable"),
+        ({"socket": "/tmp/" + "d" * 98 + "/a"}, "--socket: choose a shorter path"),
         ({"socket": "/nonexistent/a.sock"}, "--socket /nonexistent/a.sock: /nonexistent is not a directory"),
         ({"socket": "/dev/null/a.sock"}, "--socket /dev/null/a.sock: /dev/null is not a directory"),
     ],

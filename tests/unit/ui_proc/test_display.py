@@ -8,7 +8,7 @@ from ui_proc.display import find_problem
 def test_no_display_at_all_is_named_with_the_remedy():
     problem = find_problem({})
     assert problem.startswith("no display")
-    assert "--ui offscreen" in problem
+    assert "WAYLAND_DISPLAY" in problem
 
 
 def test_a_display_that_answers_is_no_problem():

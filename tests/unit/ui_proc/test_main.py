@@ -54,8 +54,11 @@ def test_a_pyside_that_cannot_be_imported_is_told(tmp_path, monkeypatch):
         main.run(FakeContext(tmp_path))
 
 
-def test_a_display_that_is_not_there_is_told(tmp_path, monkeypatch):
+def test_without_a_display_the_ui_runs_offscreen_and_says_so(tmp_path, monkeypatch):
     for name in ("QT_QPA_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ChildSetupError, match="no display"):
-        main.run(FakeContext(tmp_path, offscreen=False))
+    monkeypatch.setattr(main.application.Application, "run", lambda _self: 0)
+    with capture_logs() as logs:
+        assert main.run(FakeContext(tmp_path, offscreen=False)) == 0
+    assert os.environ["QT_QPA_PLATFORM"] == "offscreen"
+    assert [event["reason"][:10] for event in logs if event["event"] == "ui_offscreen"] == ["no display"]
