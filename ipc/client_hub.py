@@ -44,7 +44,7 @@ class ClientHub:
         self.follower = Follower()
         self.decoder: ObjectDecoder[FromServer] = ObjectDecoder(FromServer)
         self.pending = PendingRequests(lambda callback: report_failure(self.logger, callback))
-        self.lease = Lease(self.take_reply)
+        self.lease = Lease(self.take_reply, self.pending.is_awaited)
         self.connection: Connection | None = None
         self.max_frame_bytes = limits.max_frame_bytes  # the server's, where that is smaller
         self.duplicates = 0

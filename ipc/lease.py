@@ -23,12 +23,14 @@ class Lease:
     """`is_out` while callers may read. Whoever holds `_reading` may receive and decode; the client's thread does, or
     one caller.
 
-    `on_reply(reply)` is called, on the caller's thread, with a reply that a caller has read for itself.
+    `on_reply(reply)` is called, on the caller's thread, with a reply that a caller has read for itself;
+    `is_awaited(number)` tells whether the reply to a request is still to come.
     """
 
-    def __init__(self, on_reply: Callable[[Reply], None]) -> None:
+    def __init__(self, on_reply: Callable[[Reply], None], is_awaited: Callable[[int], bool]) -> None:
         self.is_out = False
         self._on_reply = on_reply
+        self._is_awaited = is_awaited
         self._reading = threading.Lock()
         self._bell = threading.Lock()  # rung by releasing it: there is something for the client's thread to do
         self._bell.acquire()
@@ -74,7 +76,8 @@ class Lease:
         if not self._reading.acquire(blocking=False):
             return
         try:
-            if self.is_out and not self._found:
+            # The client's thread may have had the reply before it lent. Now that nobody else reads, that cannot change.
+            if self.is_out and not self._found and self._is_awaited(number):
                 self._was_used = True
                 self._read(number)
         except ProtocolError as error:

@@ -21,6 +21,10 @@ class PendingRequests:
         with self._lock:
             self._callbacks[number] = on_reply
 
+    def is_awaited(self, number: int) -> bool:
+        """Tell whether somebody still waits for the reply to this request."""
+        return number in self._callbacks
+
     def discard(self, number: int) -> bool:
         """Forget a request; False if it has ended already."""
         with self._lock:

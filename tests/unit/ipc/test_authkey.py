@@ -166,6 +166,12 @@ def test_what_is_not_a_regular_file_is_refused_at_once(path, make):
         load_key(path)
 
 
+def test_a_path_that_leads_nowhere_is_named(path):
+    write_key(path)
+    with pytest.raises(AuthkeyError, match=r"a\.sock\.key/x cannot be read: Not a directory"):
+        load_key(f"{path}/x")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_somebody_else_is_refused(path):
     write_key(path)

@@ -3,6 +3,7 @@
 import threading
 
 from ipc.clients import ClientRecords
+from tests.unit.ipc.channel import Arrivals, eventually
 
 
 def leave_mark(records, client, last_id):
@@ -16,6 +17,57 @@ def test_a_client_finds_its_record_again():
     leave_mark(records, "a", 7)
     assert records.arrive("a").last_id == 7
     assert records.arrive("b").last_id == 0
+
+
+def test_the_newest_connection_handles_and_no_other():
+    record = ClientRecords(10).arrive("a")
+    assert record.take_over("older", 1.0) == 0
+    assert record.begin("older", 1) is True
+    record.end()
+    assert record.begin("older", 1) is False
+    assert record.take_over("newer", 1.0) == 1
+    assert record.begin("older", 2) is None
+    assert record.begin("newer", 2) is True
+    record.end()
+
+
+def test_a_message_in_the_middle_of_which_an_older_connection_is_is_waited_for():
+    record = ClientRecords(10).arrive("a")
+    record.take_over("older", 1.0)
+    assert record.begin("older", 1)
+    taken = Arrivals()
+    thread = threading.Thread(target=lambda: taken(record.take_over("newer", 10.0)))
+    thread.start()
+    assert taken.stays_as_it_is(0.05)
+    record.end()
+    assert taken.wait_for(1) == [1]
+    thread.join()
+
+
+def test_a_message_that_takes_too_long_is_not_waited_for():
+    record = ClientRecords(10).arrive("a")
+    record.take_over("older", 1.0)
+    assert record.begin("older", 1)
+    assert record.take_over("newer", 0.02) is None
+
+
+def test_a_still_newer_connection_ends_the_wait_of_a_newer_one():
+    record = ClientRecords(10).arrive("a")
+    record.take_over("oldest", 1.0)
+    assert record.begin("oldest", 1)
+    taken = Arrivals()
+    threads = []
+    for name in ("newer", "newest"):
+        threads.append(
+            threading.Thread(target=lambda name=name: taken((name, record.take_over(name, 10.0))), name=name)
+        )
+        threads[-1].start()
+        eventually(lambda name=name: record.owner == name)
+    assert taken.wait_for(1) == [("newer", None)]
+    record.end()
+    assert taken.wait_for(2)[1] == ("newest", 1)
+    for thread in threads:
+        thread.join()
 
 
 def test_the_one_that_left_first_makes_room():

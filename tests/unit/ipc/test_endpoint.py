@@ -314,6 +314,30 @@ def test_a_removed_path_is_no_reason_to_fail(socket_path, socket_dir):
     endpoint.close()
 
 
+def test_a_path_that_cannot_be_renamed_onto_leaves_nothing(socket_path, socket_dir, monkeypatch):
+    """Somebody makes a directory there between our look and our rename."""
+
+    def make_directory_first(*arguments, **options):
+        os.mkdir(socket_path)
+        return rename(*arguments, **options)
+
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", make_directory_first)
+    with pytest.raises(AddressError, match="cannot bind"):
+        Endpoint(socket_path)
+    os.rmdir(socket_path)
+    assert os.listdir(socket_dir) == []
+
+
+def test_a_path_that_cannot_be_looked_at_is_an_address_error(socket_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    with pytest.raises(AddressError, match=r"cannot bind .*: Permission denied"):
+        bind_listener(socket_path, KEY)
+
+
 def test_the_default_timeout_of_sockets_changes_nothing(socket_path):
     socket.setdefaulttimeout(0.01)
     try:
@@ -401,6 +425,19 @@ def test_a_file_system_without_locks_is_an_address_error(lock_path, monkeypatch)
         InstanceLock(lock_path).acquire()
     assert not isinstance(caught.value, AlreadyRunningError)
     os.unlink(lock_path)
+
+
+def test_a_full_disk_is_an_address_error_and_leaves_the_lock_free(lock_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", refuse)
+        with pytest.raises(AddressError, match=r"cannot write .*: No space left on device"):
+            InstanceLock(lock_path).acquire()
+    lock = InstanceLock(lock_path)
+    lock.acquire()
+    lock.release()
 
 
 def test_a_file_that_goes_between_open_and_lock_is_made_anew(lock_path, monkeypatch):

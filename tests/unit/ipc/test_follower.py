@@ -73,6 +73,18 @@ def test_an_announced_gap_is_skipped():
     assert follower.last_seq == 5
 
 
+def test_what_was_not_handled_is_wanted_again():
+    follower = Follower()
+    follower.begin(welcome(seq=0))
+    for seq in range(1, 6):
+        follower.admit(seq)
+    follower.rewind(3)
+    assert follower.resume() == Resume("e", 3)
+    assert follower.admit(4) is None
+    follower.rewind(9)  # nothing goes forward
+    assert follower.last_seq == 4
+
+
 class Following(RuleBasedStateMachine):
     """A server with a small log speaks to one follower over connections that lose what is on its way.
 

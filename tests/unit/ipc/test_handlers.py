@@ -73,6 +73,26 @@ def test_a_handler_without_a_name_is_named_by_what_it_is(handlers):
     assert log.errors[0][1]["handler"] == "<the failing one>"
 
 
+def test_call_each_is_call_for_one_after_the_other(handlers):
+    called, log = [], Log()
+
+    def fail_at_two(number):
+        if number == 2:
+            raise SystemExit
+
+    handlers.add(fail_at_two)
+    handlers.add(called.append)
+    handlers.call_each(log, [1, 2, 3])
+    assert called == [1, 2, 3]
+    assert [event for event, _ in log.errors] == ["handler_failed"]
+
+
+def test_there_are_handlers_or_there_are_none(handlers):
+    assert not handlers
+    handlers.add(print)
+    assert handlers
+
+
 def test_one_added_by_a_handler_is_called_from_the_next_time_on(handlers):
     called = []
     handlers.add(lambda: handlers.add(lambda: called.append(1)))

@@ -1,5 +1,6 @@
 """A sequence against the plainest model of one, and read by other threads while it is written."""
 
+import sys
 import threading
 
 import hypothesis.strategies as st
@@ -69,6 +70,34 @@ def test_numbering_goes_on_where_it_is_told(newest):
     if newest:
         with pytest.raises(Lapped):
             sequence.read(newest - 1, 100)
+
+
+def test_an_entry_that_goes_while_it_is_read_laps_the_reader():
+    """What a reader sees that has compared its cursor just before the entries are dropped."""
+    sequence = Sequence()
+    for number in range(4):
+        sequence.push(b"%d" % number)
+    sequence.drop_through(3)
+    sequence.oldest = 1  # as it was when the reader looked
+    with pytest.raises(Lapped):
+        sequence.read(0, 100)
+
+
+def test_a_batch_fits_also_when_its_entries_are_larger_than_the_others():
+    sequence = Sequence()
+    for size in [1] * 9 + [600, 600]:
+        sequence.push(b"x" * size)
+    assert sequence.read(9, 1200) == (b"x" * 600, 10)
+    assert sequence.read(9, 1201) == (b"x" * 600 + b"\n" + b"x" * 600, 11)
+
+
+def test_a_long_dropped_beginning_is_given_back():
+    sequence = Sequence()
+    for _ in range(1000):
+        sequence.push(b"x" * 1000)
+    kept = sys.getsizeof(sequence._store[1])
+    sequence.drop_through(990)
+    assert sys.getsizeof(sequence._store[1]) < kept / 10
 
 
 def test_a_reader_without_a_lock_misses_nothing_unsaid():
