@@ -157,12 +157,7 @@ def encode_payload(payload: Payload) -> bytes:
         raise PayloadError(f"a payload is a dict (or a str), not {type(payload).__name__}")
     try:
         encoded = _encode(payload)
-        for key, value in payload.items():  # most payloads are flat and plain, and this is the quickest way to see it
-            if type(key) is not str or type(value) not in _PLAIN:
-                break
-        else:
-            return encoded
-        is_sound = _decode_payload(encoded) == payload and _is_shallow(encoded)
+        is_sound = _is_plain(payload) or (_decode_payload(encoded) == payload and _is_shallow(encoded))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise PayloadError(_culprit(payload) or f"payload: {error}") from error
     if not is_sound and (culprit := _culprit(payload)):

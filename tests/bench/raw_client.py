@@ -1,6 +1,7 @@
 """Clients that cost as little as can be: they speak the protocol with the standard library and only count what comes.
 
-So a measure of the server measures the server. `docs/protocol.md` is all they know.
+So a measure of the server measures the server. They know what `docs/protocol.md` says, and, to count without decoding,
+the order in which this server writes the fields of a message.
 """
 
 import json

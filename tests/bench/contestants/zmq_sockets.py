@@ -1,6 +1,6 @@
 """pyzmq over ipc://: blocking PAIR to and fro, PUSH/PULL one way, with msgspec's JSON and with pyzmq's own.
 
-PAIR is a little faster than REQ/REP. Without a high-water mark PUSH never waits for PULL, which is a little faster too.
+PAIR is at least as fast as REQ/REP, and the default high-water marks are no slower than none.
 """
 
 import time
@@ -14,17 +14,11 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-def _socket(kind: int) -> zmq.Socket:
-    sock = zmq.Context.instance().socket(kind)
-    sock.set_hwm(0)
-    return sock
-
-
 class Server:
     def __init__(self, address: str) -> None:
-        self._pair = _socket(zmq.PAIR)
+        self._pair = zmq.Context.instance().socket(zmq.PAIR)
         self._pair.bind(f"ipc://{address}")
-        self._push = _socket(zmq.PUSH)
+        self._push = zmq.Context.instance().socket(zmq.PUSH)
         self._push.bind(f"ipc://{address}.push")
 
     def echo(self, count: int) -> None:
@@ -42,9 +36,9 @@ class Server:
 
 class Client:
     def __init__(self, address: str) -> None:
-        self._pair = _socket(zmq.PAIR)
+        self._pair = zmq.Context.instance().socket(zmq.PAIR)
         self._pair.connect(f"ipc://{address}")
-        self._pull = _socket(zmq.PULL)
+        self._pull = zmq.Context.instance().socket(zmq.PULL)
         self._pull.connect(f"ipc://{address}.push")
 
     def round_trips(self, count: int) -> list[float]:
