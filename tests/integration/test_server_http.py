@@ -212,11 +212,19 @@ def test_a_client_that_never_stops_sending_is_cut(connect_raw, monkeypatch):
 # -- the end -------------------------------------------------------------------------------------------------------
 
 
-def test_an_idle_server_is_woken_and_ends_at_once(serving, connect, monkeypatch):
+def test_a_server_that_waits_is_woken_by_the_stop(app, listening, monkeypatch):
+    entered = threading.Event()
+    loop = http_server.wasyncore.loop
     monkeypatch.setattr(http_server, "MAINTENANCE_S", 60.0)
+    monkeypatch.setattr(http_server.wasyncore, "loop", lambda **options: (entered.set(), loop(**options)))
+    serving = Serving(app, listening.dup())
+    assert entered.wait(DEADLINE_S)
+    assert serving.stop() < 2.0
+
+
+def test_an_idle_connection_does_not_hold_up_the_end(serving, connect):
     connection = connect()
     ask(connection, "GET", "/")
-    ask(connection, "GET", "/")  # by now the loop waits with the long timeout, and the connection is idle
     assert serving.stop() < 2.0
     with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
         ask(connection, "GET", "/")

@@ -237,7 +237,7 @@ def test_readyz_is_503_with_every_reason(get, services, monkeypatch):
 # -- everything else -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/static/x.js", "/api/attendance/", "//api/attendance", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/", "/api", "/static/x.js", "/api/attendance/", "/api//attendance", "/favicon.ico"])
 def test_an_unknown_path_is_a_404_problem(get, path):
     problem(get(path), 404)
 
