@@ -329,6 +329,22 @@ def test_what_is_too_large_for_the_server_is_dropped_with_an_error_and_not_for_e
     assert [line["first_id"] for line in log_lines.named("message_dropped")] == [2, 3]
 
 
+def test_a_request_that_is_acknowledged_and_not_answered_has_failed(open_impostor, open_client):
+    """Replies come before the ack that covers them: there will be none."""
+
+    def acknowledge(accepted):
+        accepted.admit()
+        accepted.say({"op": "ack", "id": _next_request(accepted)})
+        accepted.hear_to_the_end()
+
+    open_impostor(acknowledge)
+    client = open_client().wait_live().client
+    with pytest.raises(RequestError) as caught:
+        client.request({"type": "ask"}, timeout_s=WITHIN_S)
+    assert caught.value.code == "disconnected"
+    assert client.stats["unacknowledged"] == 0
+
+
 def test_garbage_in_a_streak_of_requests_ends_the_request_and_the_connection(open_impostor, open_client):
     """Whichever thread reads it."""
 

@@ -39,6 +39,7 @@ def test_a_message_in_the_middle_of_which_an_older_connection_is_is_waited_for()
     thread = threading.Thread(target=lambda: taken(record.take_over("newer", 10.0)))
     thread.start()
     assert taken.stays_as_it_is(0.05)
+    assert taken.items == []
     record.end()
     assert taken.wait_for(1) == [1]
     thread.join()

@@ -83,6 +83,25 @@ def test_an_entry_that_goes_while_it_is_read_laps_the_reader():
         sequence.read(0, 100)
 
 
+def test_what_is_dropped_can_no_longer_be_read_even_while_it_is_still_held():
+    sequence = Sequence()
+    for _ in range(100):
+        sequence.push(b"x")
+    sequence.drop_through(2)
+    for after in (0, 1):
+        with pytest.raises(Lapped):
+            sequence.read(after, 100)
+    assert sequence.read(2, 1) == (b"x", 3)
+
+
+def test_a_batch_may_be_as_large_as_was_said_and_no_larger():
+    sequence = Sequence()
+    for _ in range(10):
+        sequence.push(b"x" * 10)
+    assert sequence.read(0, 31) == (b"x" * 10 + b"\n" + b"x" * 10, 2)
+    assert sequence.read(0, 32) == (b"\n".join([b"x" * 10] * 3), 3)
+
+
 def test_a_batch_fits_also_when_its_entries_are_larger_than_the_others():
     sequence = Sequence()
     for size in [1] * 9 + [600, 600]:

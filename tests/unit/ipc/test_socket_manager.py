@@ -27,6 +27,7 @@ def test_a_full_inbox_holds_who_fills_it_until_there_is_room():
     thread = threading.Thread(target=lambda: put(inbox.put([5])))
     thread.start()
     assert put.stays_as_it_is(0.1)
+    assert put.items == []
     taken = [inbox.take() for _ in range(4)]
     put.wait_for(1)
     thread.join()
