@@ -183,6 +183,9 @@ class Connection:
                 return  # what comes from here on is news
 
     def _leave_to_writer(self) -> None:
+        assert self._send_lock.locked()
+        if self._is_closed:
+            return
         self._caught_up.clear()
         self._is_blocked = True
         if self._writer is None:
@@ -330,9 +333,11 @@ class Connection:
     def close(self) -> None:
         """Give everything back: the writer thread, then the descriptor. The owner thread calls it, last of all."""
         self.shutdown()
-        if self._writer is not None:
+        with self._send_lock:
+            writer = self._writer  # made and started under the lock, and never any more from here on
+        if writer is not None:
             self._writer_wake.release()
-            self._writer.join()
+            writer.join()
         with self._send_lock:
             self._socket.close()
         self._caught_up.set()
