@@ -40,7 +40,7 @@ class ClientHub:
         self.gap_handlers: Handlers[GapHandler] = Handlers()
         self.state_handlers: Handlers[StateHandler] = Handlers()
         self.deliver: Callable[[list[Message]], bool] = self.call_handlers
-        self.state = ClientState(kind="stopped", reason="not started")
+        self.state = self._told_state = ClientState(kind="stopped", reason="not started")
         self.follower = Follower()
         self.decoder: ObjectDecoder[FromServer] = ObjectDecoder(FromServer)
         self.pending = PendingRequests(lambda callback: report_failure(self.logger, callback))
@@ -93,14 +93,14 @@ class ClientHub:
 
     # -- incoming ----------------------------------------------------------------------------------------------------
 
-    def begin(self, welcome: Welcome) -> int:
-        """Take up what `welcome` says; return the id after which our messages go out."""
-        self.follower.begin(welcome)
+    def begin(self, welcome: Welcome) -> tuple[int, bool]:
+        """Take up what `welcome` says; return the id after which our messages go out, and whether we are resumed."""
+        is_resumed = self.follower.begin(welcome)
         self.max_frame_bytes = min(self.limits.max_frame_bytes, welcome.max_frame_bytes)
         self.is_dialogue = False
         cursor = self.note_acknowledged(welcome.last_id)
         self.pending.fail_through(cursor, lost("the connection broke before its reply"))
-        return cursor
+        return cursor, is_resumed
 
     def take_reply(self, reply: Reply) -> None:
         """End the request that waits for `reply`. On the client's thread, or on one that reads for itself."""
@@ -134,8 +134,9 @@ class ClientHub:
     # -- about itself ------------------------------------------------------------------------------------------------
 
     def set_state(self, state: ClientState) -> None:
-        if state is not self.state and state != self.state:
-            self.state = state
+        """Be in `state`, and tell the handlers unless it is what they were told last. On the client's thread."""
+        if state is not self._told_state and state != self._told_state:
+            self.state = self._told_state = state
             self.state_handlers.call(self.logger, state)
 
     def depart(self, connection: Connection) -> None:

@@ -62,8 +62,8 @@ class ClientSession:
     def __init__(self, hub: ClientHub, sock: socket.socket, welcome: Welcome, first_objects: list[FromServer]) -> None:
         self._hub = hub
         self._first_objects = first_objects
-        self._live = ClientState(kind="live", resumed=welcome.resumed)
-        cursor = hub.begin(welcome)
+        cursor, is_resumed = hub.begin(welcome)
+        self._live = ClientState(kind="live", resumed=is_resumed)
         self._acks = AckPacer(hub.follower.last_seq)
         self._connection = Connection(
             sock, hub.outbox, cursor, hub.limits, self._note_sent, self._pass_over, welcome.max_frame_bytes

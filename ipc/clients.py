@@ -71,6 +71,7 @@ class ClientRecords:
             record = self._present[client]
             record.connections -= 1
             if record.connections == 0:
+                record.owner = None  # it has buffers, and the record outlives it
                 self._departed[client] = self._present.pop(client)
                 if len(self._present) + len(self._departed) > self._max_clients:
                     self._departed.popitem(last=False)

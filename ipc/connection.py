@@ -29,7 +29,8 @@ _FRAMES_AT_ONCE = 8
 _FEW_CONTROL_FRAMES = 8
 _SEND_BUFFER_BYTES = 1 << 20
 _SOON_S = 0.005
-_LAST_WORDS_S = 0.05
+LAST_WORDS_S = 0.05
+"""How long somebody who is sending to a peer just now may go on before it is hung up on."""
 
 
 class Source(Protocol):
@@ -147,10 +148,10 @@ class Connection:
             finally:
                 self._send_lock.release()
 
-    def shut_down_after(self, last_words: bytes) -> None:
-        """Send `last_words` if the socket takes them, then end the connection."""
+    def shut_down_after(self, last_words: bytes, patience_s: float = LAST_WORDS_S) -> None:
+        """Send `last_words` if the socket takes them within `patience_s`, then end the connection."""
         self.send_control(last_words)
-        if self._send_lock.acquire(timeout=_LAST_WORDS_S):  # whoever is sending just now has not seen them
+        if self._send_lock.acquire(timeout=patience_s):  # whoever is sending just now has not seen them
             self._send_lock.release()
             self.flush()
         self.shutdown()

@@ -10,7 +10,7 @@ import msgspec
 
 from ipc.ack import AckPacer
 from ipc.clients import ClientRecord
-from ipc.connection import Connection
+from ipc.connection import LAST_WORDS_S, Connection
 from ipc.errors import ProtocolError
 from ipc.framing import frame
 from ipc.handshake import DeadlineStream, authenticate_client, check_same_user, peer_process
@@ -94,10 +94,10 @@ class Peer:
             self._hub.traffic.sent(self.id, encoded, 1)
         return is_accepted
 
-    def end(self, reason: str) -> None:
-        """Say bye and end the connection; the thread cleans up."""
+    def end(self, reason: str, patience_s: float = LAST_WORDS_S) -> None:
+        """Say bye, if that is possible within `patience_s`, and end the connection; the thread cleans up."""
         self._end_reason = self._end_reason or reason
-        self.connection.shut_down_after(encode(Bye(reason)))
+        self.connection.shut_down_after(encode(Bye(reason)), patience_s)
 
     def wait_until_sent(self, timeout_s: float) -> None:
         self.connection.wait_until_sent(timeout_s)

@@ -23,12 +23,13 @@ from ipc.errors import AuthkeyError, IpcError, ProtocolError, RequestError
 from ipc.limits import Limits
 from ipc.logs import get_logger
 from ipc.pending import OnReply, Waiter
-from ipc.protocol import Bye, Message, Payload, SeqAck, as_payload, check_size, encode, encode_payload
+from ipc.protocol import Bye, Gap, Message, Payload, SeqAck, as_payload, check_size, encode, encode_payload
 
 _FIRST_PAUSE_S = 0.05
 _DRAIN_S = 0.4
 _JOIN_S = 0.5
 _LASTING_S = 1.0
+_STOPPED = ClientState(kind="stopped")
 
 
 class SocketClient:
@@ -94,6 +95,7 @@ class SocketClient:
                 hang_up(sock)
             if is_outside:
                 thread.join(_JOIN_S)
+            hub.state = _STOPPED  # also where a handler holds the thread up, which will tell of it when it can
             hub.pending.fail_through(float("inf"), RequestError("stopped", "the client was stopped"))
             hub.traffic.stop()
 
@@ -153,11 +155,9 @@ class SocketClient:
         """
         self._hub.deliver = deliver
 
-    def want_again(self, messages: list[Message]) -> None:
-        """Ask for these messages, and what comes after them, at the next connection: they were not handled."""
-        seqs = [message.seq for message in messages if message.seq]
-        if seqs:
-            self._hub.follower.rewind(seqs[0] - 1)
+    def want_again(self, undelivered: list[Message | Gap | ClientState]) -> None:
+        """Have all this told once more at the next connection, and what comes after it. After `stop`."""
+        self._hub.follower.rewind(undelivered)
 
     def add_message_handler(self, handler: PayloadHandler) -> PayloadHandler:
         """Have `handler(payload)` called with each message."""
@@ -217,7 +217,7 @@ class SocketClient:
                 self._hub.set_state(ClientState(kind=kind, attempt=failures, retry_in_s=retry_in_s, reason=reason))
                 stopping.wait(retry_in_s)
         if stopping is self._stopping:
-            self._hub.set_state(ClientState(kind="stopped"))
+            self._hub.set_state(_STOPPED)
 
     def _connect_and_follow(self, stopping: threading.Event) -> tuple[Kind, str]:
         """Live through one connection, or the attempt at one; return the state it leaves us in, and why."""

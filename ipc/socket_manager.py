@@ -9,7 +9,7 @@ import collections
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
@@ -19,27 +19,28 @@ from ipc.endpoint import DEFAULT_SOCKET_PATH
 from ipc.errors import RequestError
 from ipc.limits import Limits
 from ipc.pending import OnReply
-from ipc.protocol import Message, Payload
+from ipc.protocol import Gap, Message, Payload
 from ipc.socket_client import SocketClient
 
 SLICE_S = 0.004
 """The longest the GUI thread works on the inbox before it lets Qt do something else."""
 
-_Item = Callable[[], None]
+_Item = Message | Gap | ClientState | Callable[[], None]
+"""What is told on the GUI thread, or called there."""
 
 
 class _Inbox:
-    """Things to do on the GUI thread. `put` waits while it is full, until it is drained or closed."""
+    """What waits for the GUI thread. `put` waits while it is full, until it is drained or closed."""
 
     def __init__(self, max_messages: int, wake: Callable[[], None]) -> None:
         self._max_messages = max_messages
         self._wake = wake
-        self._items: collections.deque[Message | _Item] = collections.deque()
+        self._items: collections.deque[_Item] = collections.deque()
         self._has_room = threading.Condition()
         self._is_awake = False
         self._is_closed = False
 
-    def put(self, items: list[Message] | list[_Item]) -> bool:
+    def put(self, items: Sequence[_Item]) -> bool:
         """Add items, all or, once closed, none."""
         with self._has_room:
             self._has_room.wait_for(lambda: self._is_closed or len(self._items) < self._max_messages)
@@ -51,7 +52,7 @@ class _Inbox:
             self._wake()
         return True
 
-    def take(self) -> Message | _Item | None:
+    def take(self) -> _Item | None:
         """Return the next item; None if there is none, and then the next `put` wakes the GUI again."""
         try:
             item = self._items.popleft()
@@ -70,14 +71,14 @@ class _Inbox:
         with self._has_room:
             self._is_closed = self._is_awake = False
 
-    def close(self) -> list[Message]:
-        """Let a waiting `put` go, and keep nothing; return the messages that were there."""
+    def close(self) -> list[_Item]:
+        """Let a waiting `put` go, and keep nothing; return what was there."""
         with self._has_room:
             self._is_closed = True
-            messages = [item for item in self._items if isinstance(item, Message)]
+            items = list(self._items)
             self._items.clear()
             self._has_room.notify_all()
-        return messages
+        return items
 
 
 class SocketManager(QObject):
@@ -110,7 +111,7 @@ class SocketManager(QObject):
         super().__init__(parent)
         limits = limits or Limits()
         self._client = SocketClient(address, authkey=authkey, name=name, limits=limits, log_payloads=log_payloads)
-        self._refused: list[Message] = []
+        self._refused: list[_Item] = []
         self._client.deliver_to(self._take)
         self._inbox = _Inbox(limits.inbox_messages, self._inbox_filled.emit)
         self._client.add_gap_handler(self._gap_met)
@@ -139,11 +140,15 @@ class SocketManager(QObject):
         self._client.start()
 
     def stop(self) -> None:
-        """Stop within a second. No message is delivered afterwards; requests that wait end with "stopped"."""
+        """Stop within a second. What was not delivered yet is after the next start; requests end with "stopped"."""
         undelivered = self._inbox.close()
         self._client.stop()
-        self._client.want_again(undelivered + self._refused)  # after the next start
+        undelivered += self._refused
         self._refused = []
+        self._client.want_again([item for item in undelivered if isinstance(item, Message | Gap | ClientState)])
+        for item in undelivered:
+            if not isinstance(item, Message | Gap | ClientState):
+                QTimer.singleShot(0, self, item)  # the outcome of a request
 
     def send_message(self, payload: Payload | str) -> bool:
         """Send to the server; see SocketClient.send_message."""
@@ -153,8 +158,7 @@ class SocketManager(QObject):
         """Send a request; `on_reply(payload or RequestError)` is called once, on this thread. Raises PayloadError."""
 
         def reply_here(outcome: Payload | RequestError) -> None:
-            if not self._later(lambda: on_reply(outcome)):  # stop() has closed the inbox, and runs on this thread
-                QTimer.singleShot(0, self, lambda: on_reply(outcome))
+            self._put([lambda: on_reply(outcome)])
 
         try:
             number = self._client.begin_request(payload, reply_here)
@@ -171,38 +175,45 @@ class SocketManager(QObject):
 
     def _take(self, messages: list[Message]) -> bool:
         """Leave messages in the inbox; they count as handled, and are acknowledged, once it has been drained."""
-        if not self._inbox.put(messages):
-            self._refused += messages
+        self._put(messages)
         return False
 
     def _gap_met(self, first: int, last: int) -> None:
-        self._later(lambda: self.gap_received.emit((first, last)))
+        self._put([Gap(first, last)])
 
     def _state_met(self, state: ClientState) -> None:
-        self._later(lambda: self.state_changed.emit(state))
+        self._put([state])
 
-    def _later(self, item: _Item) -> bool:
-        return self._inbox.put([item])
+    def _put(self, items: Sequence[_Item]) -> None:
+        if not self._inbox.put(items):
+            self._refused += items  # stop() is under way, and sees to them
 
     def _drain(self) -> None:
         """Work on the inbox for one slice, acknowledge, and come back for the rest."""
         slice_ends = time.monotonic() + SLICE_S
         drained_before = self._drained_seq
         while (item := self._inbox.take()) is not None:
-            if isinstance(item, Message):
-                self._drained_seq = item.seq or self._drained_seq
-                self.delivered.emit(item)
-                self.message_received.emit(item.payload)
-            else:
-                _call(item)
+            self._tell(item)
             if time.monotonic() > slice_ends:
                 self._inbox_filled.emit()
                 break
         if self._drained_seq != drained_before:
             self._client.acknowledge(self._drained_seq)
 
+    def _tell(self, item: _Item) -> None:
+        if isinstance(item, Message):
+            self._drained_seq = item.seq or self._drained_seq
+            self.delivered.emit(item)
+            self.message_received.emit(item.payload)
+        elif isinstance(item, Gap):
+            self.gap_received.emit((item.first, item.last))
+        elif isinstance(item, ClientState):
+            self.state_changed.emit(item)
+        else:
+            _call(item)
 
-def _call(item: _Item) -> None:
+
+def _call(item: Callable[[], None]) -> None:
     """Call back into the application; what it raises is reported as Qt does for a slot, and ends nothing else."""
     try:
         item()

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ipc.acceptor import Acceptor
 from ipc.authkey import resolve_key
+from ipc.connection import LAST_WORDS_S
 from ipc.endpoint import DEFAULT_SOCKET_PATH, Endpoint, check_path, listening_socket
 from ipc.errors import IpcError
 from ipc.hub import Hub, MessageHandler, RequestHandler
@@ -88,10 +89,13 @@ class SocketServer:
                 return
             acceptor.stop_accepting()
             self._hub.flusher.stop()
+            peers = self._hub.close()
             drain_until = time.monotonic() + _DRAIN_S
-            for peer in self._hub.close():
+            for peer in peers:
                 peer.wait_until_sent(max(0.0, drain_until - time.monotonic()))
-                peer.end("the server stops")
+            end_until = time.monotonic() + LAST_WORDS_S
+            for peer in peers:
+                peer.end("the server stops", max(0.0, end_until - time.monotonic()))
             join_until = time.monotonic() + _JOIN_S
             for thread in acceptor.threads():
                 if thread is not threading.current_thread():

@@ -118,6 +118,15 @@ class FarEnd:
         self.listener.client.begin_request({"type": "echo", "number": len(self.requests)}, outcome)
         self.requests.append(outcome)
 
+    def ask(self, count):
+        """Ask one request after the other, as somebody who waits for each reply."""
+        for number in range(count):
+            try:
+                outcome = self.listener.client.request({"type": "echo", "number": number}, timeout_s=0.02)
+            except RequestError as error:
+                outcome = error.code
+            assert outcome in ({"number": number}, "timeout", "disconnected")
+
     def reached(self):
         """Return the epoch and seq up to which it was told everything, by message or gap, once and in order.
 
@@ -194,6 +203,10 @@ class Channel(RuleBasedStateMachine):
     @rule(index=ends_of)
     def request(self, index):
         self._end(index).request()
+
+    @rule(index=ends_of, count=st.integers(1, 30))
+    def ask_again_and_again(self, index, count):
+        self._end(index).ask(count)
 
     @rule(index=ends_of)
     def cut(self, index):

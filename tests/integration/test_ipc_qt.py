@@ -401,6 +401,44 @@ def test_what_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, op
     assert sorted(missed + heard.seqs) == list(range(1, 1001))
 
 
+def test_a_gap_that_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, open_manager):
+    server = open_server(limits=Limits(log_messages=5))
+    manager, heard = open_manager()
+    qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
+    server.stop()
+    for number in range(20):
+        server.broadcast({"number": number})
+    server.start()
+    eventually(lambda: manager.stats["last_seq"] == 20)  # and the GUI has not seen any of it
+    manager.stop()
+    manager.start()
+    qtbot.waitUntil(lambda: heard.seqs[-1:] == [20], timeout=WITHIN_MS)
+    assert heard.gaps == [(1, 15)]
+    assert heard.seqs == [16, 17, 18, 19, 20]
+
+
+def test_what_waited_at_stop_of_a_new_epoch_is_told_after_the_next_start(qtbot, open_server, open_manager):
+    """Messages of the old epoch wait in front of them, and cannot be had again."""
+    server = open_server()
+    manager, heard = open_manager()
+    qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
+    for number in range(1, 21):
+        server.broadcast({"epoch": 1, "number": number})
+    qtbot.waitUntil(lambda: len(heard.payloads) == 20, timeout=WITHIN_MS)
+    for number in range(21, 31):
+        server.broadcast({"epoch": 1, "number": number})
+    eventually(lambda: manager.stats["last_seq"] == 30)
+    server.stop()
+    heir = open_server()
+    for number in range(1, 11):
+        heir.broadcast({"epoch": 2, "number": number})
+    eventually(lambda: (manager.stats["epoch"], manager.stats["last_seq"]) == (heir.stats["epoch"], 10))
+    manager.stop()
+    manager.start()
+    qtbot.waitUntil(lambda: heard.payloads[-1:] == [{"epoch": 2, "number": 10}], timeout=WITHIN_MS)
+    assert [payload["number"] for payload in heard.payloads if payload["epoch"] == 2] == list(range(1, 11))
+
+
 @pytest.mark.usefixtures("qapp")
 def test_a_manager_that_is_deleted_stops_its_client(open_server, socket_path):
     server = open_server()

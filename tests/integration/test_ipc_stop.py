@@ -264,6 +264,24 @@ def test_a_client_whose_handler_does_not_return_can_be_started_again(open_server
     assert thread_names("ipc-client") == []
 
 
+def test_a_client_that_was_stopped_says_so_whatever_its_handler_does(open_server, open_client):
+    server = open_server()
+    listener = open_client().wait_live()
+    entered, gate = threading.Event(), threading.Event()
+
+    @listener.client.add_message_handler
+    def hold(_payload):
+        entered.set()
+        gate.wait(WITHIN_S)
+
+    server.broadcast("hold")
+    assert entered.wait(WITHIN_S)
+    stop_in_time(listener.client)
+    kind = listener.client.state.kind
+    gate.set()
+    assert kind == "stopped"
+
+
 def test_order_is_kept_over_a_stop_that_did_not_wait_for_a_handler(open_server, open_client):
     """The handler is busy with the first message of a batch; what follows it is not overtaken."""
     server = open_server()
@@ -374,9 +392,9 @@ def test_a_server_with_silent_strangers(open_server, socket_path):
 def test_a_server_with_clients_that_do_not_read(open_server, socket_path):
     server = open_server(limits=Limits(log_bytes=256 << 20))
     with contextlib.ExitStack() as stack:
-        for number in range(10):
+        for number in range(100):
             stack.enter_context(Stranger(socket_path)).greet(f"deaf {number}")
-        for _ in range(20):
+        for _ in range(6):
             server.broadcast({"text": "x" * 1_000_000})
         stop_in_time(server)
         assert thread_names("ipc") == []

@@ -1,6 +1,7 @@
 """Strangers that break the rules, two hundred of each kind, with a good client alongside that must not notice."""
 
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ from collections import Counter
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import answer_challenge
 
+import psutil
 import pytest
 
 from ipc import Limits
@@ -230,10 +232,10 @@ def wait_cut(strangers):
 
 
 @pytest.fixture
-def strangers(path):
+def strangers(socket_path):
     """Connect strangers: `strangers(200)`. They leave at the end."""
     with contextlib.ExitStack() as stack:
-        yield lambda count: [stack.enter_context(Stranger(path)) for _ in range(count)]
+        yield lambda count: [stack.enter_context(Stranger(socket_path)) for _ in range(count)]
 
 
 def test_the_silent_are_cut_at_the_limit_and_a_good_client_is_live_meanwhile(
@@ -253,6 +255,20 @@ def test_the_silent_are_cut_at_the_limit_and_a_good_client_is_live_meanwhile(
     for stranger in silent:
         stranger.socket.close()
     assert_rejected(server, bystander, log_lines, before, {"handshake_timeout": MANY})
+
+
+def test_a_newcomer_is_live_at_once_among_hundreds_that_are_silent_or_drip(open_server, strangers, open_client):
+    """The best of a few newcomers counts: a busy machine may hold one up."""
+    open_server(limits=Limits(max_unauthenticated=1000))
+    took_s = []
+    crowd = strangers(400)
+    for number in range(5):
+        for stranger in crowd[200:]:
+            drips(stranger, b"\0")
+        began = time.monotonic()
+        open_client(name=f"newcomer {number}").wait_live()
+        took_s.append(time.monotonic() - began)
+    assert min(took_s) < 0.25, took_s
 
 
 def test_the_silent_after_the_handshake_are_cut_too(server, bystander, log_lines, strangers):
@@ -335,6 +351,28 @@ print(first)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "{'bye'}\n", done.stderr
     assert_rejected(server, bystander, log_lines, before, {"wrong_uid": MANY})
+
+
+def test_a_thousand_of_each_leave_no_memory_behind(path, server, bystander):
+    """Once everything has been allocated that is kept for good, more strangers take no more."""
+    before = holdings()
+    kinds = [MISDEEDS[name] for name in ("leaves at once", "knows another key", "is one byte too long", "nests deeply")]
+
+    def misbehave(count):
+        for _ in range(count):
+            for _kind, misdeed in kinds:
+                with Stranger(path) as stranger:
+                    misdeed(stranger)
+                    if stranger.socket.fileno() >= 0:
+                        stranger.hear_to_the_end()
+        eventually(lambda: holdings() == before)
+        gc.collect()
+        return psutil.Process().memory_info().rss
+
+    first_bytes = misbehave(300)
+    assert misbehave(1000) - first_bytes < 8 << 20
+    assert server.stats["rejected"] == {kind: 1300 for kind, _ in kinds}
+    assert bystander.has_noticed_nothing()
 
 
 def test_all_kinds_at_once(path, server, bystander, log_lines):

@@ -288,13 +288,34 @@ def test_a_request_that_is_stuck_holds_it_up_for_the_limit_only(serving, app, co
     assert serving.stop() < 3.0
 
 
+def test_a_request_that_has_arrived_but_was_not_read_yet_is_answered(app, listening, connect):
+    server = HttpServer(app, listening.dup())
+    connection = connect()
+    connection.request("GET", "/")
+    while not server.answered:
+        server._poll(DEADLINE_S)
+    assert connection.getresponse().read() == b"done"
+    connection.request("GET", "/")  # waits in the kernel's buffer, since nobody polls
+    server.stop()
+    server.run()
+    assert connection.getresponse().read() == b"done"
+
+
 def test_connections_that_come_during_the_end_are_served_by_the_successor(app, listening, serving, connect):
+    idle = connect()
+    ask(idle, "GET", "/")
     begin_waiting([connect()], app)
     serving.server.stop()
+    assert idle.sock.recv(1) == b""  # it was closed: the end has begun
     late = connect()
-    late.request("GET", "/")
+    late.request("GET", "/who")
     app.gate.set()
     serving.join()
-    successor = Serving(app, listening.dup())
-    assert late.getresponse().read() == b"done"
+
+    def successor_app(_environ, start_response):
+        start_response("200 OK", [("Content-Length", "9")])
+        return [b"successor"]
+
+    successor = Serving(successor_app, listening.dup())
+    assert late.getresponse().read() == b"successor"
     successor.stop()

@@ -14,8 +14,8 @@ class Stranger:
 
     def __init__(self, path: str) -> None:
         sock = socket.socket(socket.AF_UNIX)
+        sock.connect(path)  # without a timeout, so that a full backlog is waited for
         sock.settimeout(WITHIN_S)
-        sock.connect(path)
         self.socket = sock
 
     def __enter__(self) -> "Stranger":

@@ -95,6 +95,14 @@ def test_a_client_with_two_connections_is_here_until_both_are_gone():
     assert records.arrive("a") is record
 
 
+def test_a_connection_is_not_kept_by_the_record_of_a_client_that_is_gone():
+    records = ClientRecords(10)
+    record = records.arrive("a")
+    record.take_over("a connection with its buffers", 1.0)
+    records.depart("a")
+    assert record.owner is None
+
+
 def test_threads_that_ask_at_once_get_the_same_record():
     records = ClientRecords(100)
     start = threading.Barrier(8)

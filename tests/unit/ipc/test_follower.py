@@ -3,10 +3,11 @@
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from ipc.client_state import ClientState
 from ipc.follower import Follower
 from ipc.limits import Limits
 from ipc.message_log import MemoryLog, starting_point
-from ipc.protocol import PROTOCOL_VERSION, FromServer, ObjectDecoder, Resume, Welcome
+from ipc.protocol import PROTOCOL_VERSION, FromServer, Gap, Message, ObjectDecoder, Resume, Welcome
 from ipc.sequence import Lapped
 
 
@@ -73,16 +74,55 @@ def test_an_announced_gap_is_skipped():
     assert follower.last_seq == 5
 
 
-def test_what_was_not_handled_is_wanted_again():
+def said(*seqs):
+    return [Message(seq, 0.0, {}) for seq in seqs]
+
+
+BREAK = ClientState(kind="live", resumed=False)
+
+
+def followed_to(seq):
     follower = Follower()
-    follower.begin(welcome(seq=0))
-    for seq in range(1, 6):
-        follower.admit(seq)
-    follower.rewind(3)
+    follower.begin(welcome(seq=seq))
+    return follower
+
+
+def test_what_was_not_handled_is_wanted_again():
+    follower = followed_to(5)
+    follower.rewind(said(4, 5))
     assert follower.resume() == Resume("e", 3)
     assert follower.admit(4) is None
-    follower.rewind(9)  # nothing goes forward
+    follower.rewind(said(9))  # nothing goes forward
     assert follower.last_seq == 4
+    follower.rewind([])
+    follower.rewind(said(0))  # it had no place in the log
+    assert follower.last_seq == 4
+
+
+def test_a_gap_that_was_not_told_is_wanted_again():
+    follower = followed_to(20)
+    follower.rewind([Gap(3, 15), *said(16, 17)])
+    assert follower.last_seq == 2
+
+
+def test_of_two_epochs_the_later_is_wanted_again():
+    follower = followed_to(2)
+    follower.rewind([*said(8, 9), BREAK, *said(1, 2)])
+    assert follower.last_seq == 0
+
+
+def test_a_break_that_was_not_told_is_told_with_the_next_welcome_and_not_again():
+    follower = followed_to(2)
+    follower.rewind([ClientState(kind="connecting"), BREAK])
+    assert not follower.begin(welcome(seq=2, resumed=True))
+    assert follower.begin(welcome(seq=2, resumed=True))
+
+
+def test_a_resumption_that_was_not_told_is_no_break():
+    follower = followed_to(2)
+    follower.rewind([ClientState(kind="live", resumed=True)])
+    assert follower.begin(welcome(seq=2, resumed=True))
+    assert not follower.begin(welcome("later", seq=2))
 
 
 class Following(RuleBasedStateMachine):
