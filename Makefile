@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := run.py ipc launcher server_proc ui_proc tests
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check cover bench lock clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python run.py
@@ -17,6 +17,13 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every branch of a pure module (they are listed in pyproject.toml) is taken by the tests of that module.
+PURE_TESTS = $(BIN)/python -c 'import glob, re, tomllib; \
+  pure = tomllib.load(open("pyproject.toml", "rb"))["tool"]["coverage"]["run"]["include"]; \
+  print(*(name for path in pure for name in glob.glob(re.sub(r"(\w+)/(\w+)", r"tests/unit/\1/test_\2", path))))'
+cover: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q --cov --cov-report=term-missing:skip-covered $$($(PURE_TESTS))
 
 # Ratios against other channels, measured side by side: a table, and build/bench-ipc.json.
 bench: $(VENV)/.installed-bench

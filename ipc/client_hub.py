@@ -58,7 +58,7 @@ class ClientHub:
     def open(self, logger: Any, *, log_payloads: bool) -> None:
         """Set what is known only once the client starts."""
         self.logger = logger
-        self.traffic = TrafficLog(logger, self.name, self.totals, log_payloads=log_payloads)
+        self.traffic = TrafficLog(logger, self.name, self.totals, lag=self.lag, log_payloads=log_payloads)
         self.flusher = Flusher(self._flush, self.name)
 
     # -- outgoing, from any thread -----------------------------------------------------------------------------------
@@ -144,6 +144,11 @@ class ClientHub:
         if self.connection is connection:
             self.connection = None
         self._departed.add(connection.counters)
+
+    def lag(self) -> int:
+        """Return how many messages have not been sent yet."""
+        connection = self.connection
+        return len(self.outbox) if connection is None else max(0, self.outbox.newest - connection.cursor)
 
     def totals(self) -> Totals:
         """Return what has passed on all connections so far."""

@@ -60,6 +60,11 @@ class Hub:
             except Exception as error:  # noqa: BLE001 - a log on disk may fail; this peer is sent it with the next news
                 self.logger.error("flush_failed", peer=peer.id, reason=f"{type(error).__name__}: {error}")
 
+    def lag(self) -> int:
+        """Return how many messages the peer that is furthest behind has not been sent yet."""
+        newest = self.log.newest
+        return max((max(0, newest - peer.connection.cursor) for peer in self.peers), default=0)
+
     def traffic_totals(self) -> Totals:
         """Return what the traffic log tells of."""
         totals = self.totals()

@@ -189,6 +189,7 @@ class SocketClient:
             "last_seq": hub.follower.last_seq,
             "duplicates": hub.duplicates,
             "unacknowledged": len(hub.outbox),
+            "lag": hub.lag(),
             "unknown_ops": hub.decoder.unknown_ops,
             "unknown_fields": hub.decoder.unknown_fields,
             **hub.totals()._asdict(),

@@ -71,7 +71,7 @@ class SocketServer:
             logger = get_logger().bind(channel=self._name)
             listener, authkey = self._open()
             hub = self._hub
-            traffic = TrafficLog(logger, self._name, hub.traffic_totals, log_payloads=self._log_payloads)
+            traffic = TrafficLog(logger, self._name, hub.traffic_totals, lag=hub.lag, log_payloads=self._log_payloads)
             hub.open(authkey, logger, traffic)
             try:
                 self._acceptor = Acceptor(

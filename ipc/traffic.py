@@ -43,15 +43,19 @@ class _Note(NamedTuple):
 class TrafficLog:
     """Takes notes from any thread; `name` is this end of the channel, `totals` tells what its connections counted.
 
+    `lag` tells how many messages wait to be sent to whoever is furthest behind.
     `is_folding`: there is too much to note each message. Whoever counts a message looks at it and does no more.
     """
 
-    def __init__(self, logger: Any, name: str, totals: Callable[[], Totals], *, log_payloads: bool) -> None:
+    def __init__(
+        self, logger: Any, name: str, totals: Callable[[], Totals], *, lag: Callable[[], int], log_payloads: bool
+    ) -> None:
         self.is_folding = False
         self.latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
         self._log = logger.bind(channel=name)
         self._name = name
         self._totals = totals
+        self._lag = lag
         self._log_payloads = log_payloads
         self._lock = threading.Lock()
         self._wake = threading.Semaphore(0)
@@ -158,6 +162,7 @@ class TrafficLog:
             "sent_bytes": totals.sent_bytes - before.sent_bytes,
             "received": received,
             "received_bytes": totals.received_bytes - before.received_bytes,
+            "lag": self._lag(),
         }
         self._emit("traffic", **fields, **self._latency())
         return sent + received

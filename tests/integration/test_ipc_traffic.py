@@ -147,6 +147,27 @@ def test_how_far_a_peer_lags(open_server, socket_path):
         eventually(lambda: server.peers[0].lag == 0)
 
 
+def test_the_traffic_line_says_how_far_the_slowest_lags(log_lines, open_server, open_client, socket_path):
+    server = open_server(limits=Limits(log_bytes=1 << 30))
+    listener = open_client().wait_live()
+    with Stranger(socket_path) as deaf:
+        deaf.greet()
+        for _ in range(100):
+            server.broadcast({"text": "x" * 100_000})
+        listener.deliveries.wait_for(100)
+        [line, *_] = log_lines.wait_for_event("traffic")
+        while line["channel"] != "server":
+            line = log_lines.wait_for_event("traffic", 1 + len(log_lines.named("traffic")))[-1]
+        assert 0 < line["lag"] <= 100
+
+
+def test_a_client_lags_while_it_has_no_server(open_client):
+    client = open_client(limits=Limits()).client
+    for number in range(100):
+        client.send_message({"number": number})
+    assert client.stats["lag"] == 100
+
+
 def test_latency_of_an_idle_channel_is_short(open_server, open_client):
     server = open_server()
     listener = open_client().wait_live()

@@ -1,6 +1,7 @@
 """What the documents name is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def test_every_package_is_on_the_map() -> None:
     text = (ROOT / "README.md").read_text()
     for package in ("run.py", "launcher/", "ipc/", "server_proc/", "ui_proc/", "tests/"):
         assert f"| `{package}` |" in text
+
+
+def test_every_pure_module_has_its_branches_counted() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    [pure] = [each for each in tools["importlinter"]["contracts"] if each["name"] == "pure modules do no I/O"]
+    counted = [path.removesuffix(".py").replace("/", ".") for path in tools["coverage"]["run"]["include"]]
+    assert sorted(counted) == sorted(pure["source_modules"])

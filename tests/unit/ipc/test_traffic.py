@@ -21,7 +21,9 @@ class Counted:
     def __init__(self, logger, **options):
         self.totals = Totals(0, 0, 0, 0)
         self.lock = threading.Lock()
-        self.log = TrafficLog(logger, "test", lambda: self.totals, **({"log_payloads": False} | options))
+        self.lag = 0
+        options = {"lag": lambda: self.lag, "log_payloads": False} | options
+        self.log = TrafficLog(logger, "test", lambda: self.totals, **options)
 
     def send(self, count=1, payload=None):
         encoded = b"\n".join([encode_message(1, 1.0, encode_payload(payload or {"type": "t"}))] * count)
@@ -141,6 +143,14 @@ def test_folded_bytes_are_those_of_the_counters(counted, lines):
     assert folded["sent_bytes"] == pytest.approx(each * folded["sent"], abs=each)
 
 
+def test_how_many_wait_to_be_sent_is_told_with_a_folded_second(counted, lines):
+    for number in range(1000):
+        counted.lag = number
+        counted.send()
+    counted.log.stop()
+    assert lines.named("traffic")[-1]["lag"] == 999
+
+
 def test_latencies_of_a_folded_second_are_told(counted, lines):
     for number in range(1000):
         counted.send()
@@ -227,7 +237,7 @@ def test_a_payload_as_deep_as_the_decoder_takes_is_told(lines, logger):
 
 
 def test_nothing_said_is_no_thread(logger):
-    log = TrafficLog(logger, "test", lambda: Totals(0, 0, 0, 0), log_payloads=False)
+    log = TrafficLog(logger, "test", lambda: Totals(0, 0, 0, 0), lag=lambda: 0, log_payloads=False)
     before = threading.active_count()
     log.stop()
     log.sent("peer", encode_message(1, 1.0, b"{}"), 1)  # too late

@@ -60,6 +60,8 @@ def test_a_missing_person_is_said_to_be_required(body):
         ("12\x85", "must not have control characters, line separators or lone surrogates"),
         ("12\u2028", "must not have control characters, line separators or lone surrogates"),
         ("12\ud800", "must not have control characters, line separators or lone surrogates"),
+        ("\u202egnp.exe", "must not have characters that change the direction of text"),
+        ("\u200b\u3164", "must not be blank: none of its characters can be seen"),
     ],
 )
 @pytest.mark.parametrize("field", ["personId", "id", "source"])

@@ -164,6 +164,10 @@ def test_counts_are_of_the_local_day(make_mark):
     assert sum(state.per_hour) == 1
 
 
+def test_the_day_is_the_one_it_was_told(make_mark):
+    assert BoardState(TODAY).day == TODAY
+
+
 def test_people_are_counted_once(state, make_mark):
     for number, person in enumerate(["ana", "bo", "ana"], start=1):
         state.apply(number, make_mark(number, person_id=person))

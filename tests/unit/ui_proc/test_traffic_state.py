@@ -59,3 +59,14 @@ def test_what_a_pause_pushes_out_is_counted():
     assert (state.rows.pending, state.missed) == (2, 3)
     state.publish()
     assert state.missed == 0
+
+
+def test_what_a_pause_pushed_out_leaves_the_list_first():
+    state = TrafficState(max_entries=2)
+    for number in range(2):
+        state.received(NOON, {"n": number}, number)
+    state.publish()
+    state.received(NOON, {"n": 2}, 2)
+    state.drop_oldest()
+    state.publish()
+    assert [entry.seq for entry in (state.rows[0], state.rows[1])] == [2, 1]
