@@ -164,7 +164,7 @@ def test_counts_are_of_the_local_day(make_mark):
     assert sum(state.per_hour) == 1
 
 
-def test_the_day_is_the_one_it_was_told(make_mark):
+def test_the_day_is_the_one_it_was_told():
     assert BoardState(TODAY).day == TODAY
 
 
