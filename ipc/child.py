@@ -27,6 +27,7 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     offscreen: bool = False
     log_payloads: bool = False
     log_level: str = "info"
+    cooldown_s: int = 60
 
 
 class ChildContext(Protocol):

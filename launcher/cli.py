@@ -87,6 +87,7 @@ def _read_file(context: click.Context, _parameter: click.Parameter, file: str | 
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default=_DEFAULTS.log_level, help="Least level logged.")
 @click.option("--log-payloads", is_flag=True, help="Show messages in the log: they are personal data.")
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
+@click.option("--cooldown-s", type=int, default=_DEFAULTS.cooldown_s, help="Seconds until a person counts again.")
 @click.option(
     "--config",
     is_eager=True,

@@ -168,5 +168,6 @@ def _child_settings(settings: Settings, specs: tuple[ChildSpec, ...], first: Sna
         state_dir=settings.state_dir,
         offscreen=reason is not None,
         log_payloads=settings.log_payloads,
+        cooldown_s=settings.cooldown_s,
         log_level=settings.log_level,
     )

@@ -22,6 +22,7 @@ DEFAULT_PORT = 1340
 UI_MODES = ("auto", "offscreen", "none")
 LOG_FORMATS = ("auto", "console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+MAX_COOLDOWN_S = 24 * 60 * 60
 _HEADLESS_PLATFORMS = ("offscreen", "minimal")
 
 
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     log_payloads: bool = False
     exit_on_fatal: bool = False
+    cooldown_s: int = 60
 
     @property
     def control_socket(self) -> str:
@@ -71,6 +73,8 @@ def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
     _check_host(settings.host)
     if not 0 <= settings.port <= 65535:
         raise SettingsError(f"--port {settings.port}: choose 1 to 65535, or 0 for a free port")
+    if not 0 <= settings.cooldown_s <= MAX_COOLDOWN_S:
+        raise SettingsError(f"--cooldown-s {settings.cooldown_s}: choose 0 to {MAX_COOLDOWN_S} seconds")
     return settings
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
 from server_proc.http_channel import Channel
-from server_proc.json_body import MAX_BODY_BYTES
+from server_proc.json_body import MAX_BULK_BYTES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -25,7 +25,7 @@ CONNECTION_LIMIT = 512
 MAX_HEADER_BYTES = 32 << 10
 # The application refuses what is over its limit and keeps the connection; this is where reading ends. Chunked bodies
 # are counted with their framing here.
-MAX_READ_BYTES = 4 * MAX_BODY_BYTES
+MAX_READ_BYTES = 2 * MAX_BULK_BYTES
 MAINTENANCE_S = 1.0
 DRAIN_S = 2.0
 # For requests of which only a part has come when the end begins, such as a header whose body is still on its way.

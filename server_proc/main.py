@@ -57,7 +57,8 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
         log_payloads=settings.log_payloads,
     )
     hub = Hub(channel)
-    services = Services(database=database, outbox=outbox, store=MarkStore(database, outbox), hub=hub)
+    store = MarkStore(database, outbox, settings.cooldown_s * 1000)
+    services = Services(database=database, outbox=outbox, store=store, hub=hub)
     register_actions(channel, services, log_payloads=settings.log_payloads)
     hub.start()
     try:

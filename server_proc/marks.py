@@ -64,17 +64,18 @@ def parse_new_mark(body: Mapping[str, Any], now_ms: int) -> NewMark:
 
 
 def conflicts(asked: NewMark, stored: Mark) -> list[FieldError]:
-    """List the fields in which a repeated id asks for another mark than the one stored under it.
+    """List the fields in which a repeated id asks for another mark than the one sent under it before.
 
-    What the repetition leaves out cannot conflict: a retry without a timestamp is the same body as before.
+    A timestamp that was left out is known by being that of the receipt: leaving it out again is the same body.
     """
+    timestamp_ms = stored.received_ms if asked.timestamp_ms is None else asked.timestamp_ms
     pairs = (
         ("personId", asked.person_id, stored.person_id),
-        ("timestamp", asked.timestamp_ms, stored.timestamp_ms),
+        ("timestamp", timestamp_ms, stored.timestamp_ms),
         ("source", asked.source, stored.source),
     )
-    message = "differs from the mark already stored under this id: send a new id"
-    return [FieldError(name, message) for name, new, old in pairs if new is not None and new != old]
+    message = "differs from what was sent under this id before: send a new id"
+    return [FieldError(name, message) for name, new, old in pairs if new != old]
 
 
 def mark_message(mark: Mark) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def test_loopback_hosts_are_accepted(tmp_path: Path, host: str) -> None:
         ({"host": "example.org"}, "--host 'example.org'"),
         ({"port": -1}, "--port -1"),
         ({"port": 65536}, "--port 65536"),
+        ({"cooldown_s": -1}, "--cooldown-s -1"),
+        ({"cooldown_s": 86401}, "choose 0 to 86400"),
         ({"socket": ""}, "--socket: "),
         ({"socket": "/tmp/" + "x" * 120}, "--socket: .*107"),
         ({"socket": "/"}, "--socket /: give the path of a file"),

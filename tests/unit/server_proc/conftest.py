@@ -1,8 +1,12 @@
-"""A database in a temporary directory and the parts that work on it, without sockets."""
+"""A database in a temporary directory and the parts that work on it, without sockets; the HTTP API over it, without a socket too."""
+
+import json
 
 import pytest
+from werkzeug.test import Client
 
 from server_proc.database import open_database
+from server_proc.main import make_wsgi_app
 from server_proc.outbox import OutboxLog
 from server_proc.services import Services
 from server_proc.store import MarkStore
@@ -63,3 +67,23 @@ def services(database, outbox, clock):
         hub=FakeHub(outbox),
         clock=clock,
     )
+
+
+@pytest.fixture
+def client(services):
+    return Client(make_wsgi_app(services, ("127.0.0.1", 1340)))
+
+
+@pytest.fixture
+def post(client):
+    def post(path="/api/attendance", body=None, **options):
+        options = {"content_type": "application/json", "base_url": "http://localhost:1340", **options}
+        data = body if isinstance(body, bytes) else json.dumps(body)
+        return client.post(path, data=data, **options)
+
+    return post
+
+
+@pytest.fixture
+def get(client):
+    return lambda path, **query: client.get(path, query_string=query, base_url="http://localhost:1340")

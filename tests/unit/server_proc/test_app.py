@@ -4,45 +4,11 @@ import json
 
 import pytest
 from structlog.testing import capture_logs
-from werkzeug.test import Client
 
 from server_proc.app import create_app
 from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
-from server_proc.main import make_wsgi_app
 from server_proc.store import MarkQuery
-
-
-@pytest.fixture
-def client(services):
-    return Client(make_wsgi_app(services, ("127.0.0.1", 1340)))
-
-
-@pytest.fixture
-def post(client):
-    def post(path="/api/attendance", body=None, **options):
-        options = {"content_type": "application/json", "base_url": "http://localhost:1340", **options}
-        data = body if isinstance(body, bytes) else json.dumps(body)
-        return client.post(path, data=data, **options)
-
-    return post
-
-
-@pytest.fixture
-def get(client):
-    return lambda path, **query: client.get(path, query_string=query, base_url="http://localhost:1340")
-
-
-def problem(answer, status):
-    """Check that the answer is a problem of that status; return the names of its wrong fields."""
-    assert answer.status_code == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    body = json.loads(answer.data)
-    assert body["status"] == status
-    assert body["title"]
-    assert body["detail"]
-    assert body["requestId"] == answer.headers["X-Request-Id"]
-    return [error["field"] for error in body["errors"]]
-
+from tests.unit.server_proc.problem_answers import problem
 
 # -- POST /api/attendance ------------------------------------------------------------------------------------------
 
@@ -143,7 +109,7 @@ def test_a_full_disk_is_507_and_an_unusable_database_503(post, services, monkeyp
             raise error
 
         with monkeypatch.context() as patch, capture_logs() as logs:
-            patch.setattr(type(services.store), "record", fail)
+            patch.setattr(type(services.store), "record_in", fail)
             answer = post(body={"personId": "1"})
         problem(answer, status)
         assert "secret" not in answer.text
@@ -257,7 +223,7 @@ def test_an_unforeseen_error_is_a_500_problem_without_internals_and_logged_with_
     def fail(*_arguments):
         raise ZeroDivisionError("internal detail")
 
-    monkeypatch.setattr(type(services.store), "record", fail)
+    monkeypatch.setattr(type(services.store), "record_in", fail)
     with capture_logs() as logs:
         answer = post(body={"personId": "1"})
     problem(answer, 500)

@@ -1,0 +1,69 @@
+"""Recording what a request asks for, and the answer to it, in one transaction: once, however often it is asked.
+
+Knows the store and the bytes of the answers; knows nothing of Flask. Task threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+
+import msgspec
+
+from server_proc.batch import ParsedMark, batch_answer
+from server_proc.database import Database, Transaction
+from server_proc.idempotency import KeyedRequest, recall, remember
+from server_proc.marks import NewMark, mark_message
+from server_proc.problems import WrongFieldsError
+from server_proc.store import MarkStore, Outcome, Recorded
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What is answered, and whether there is something to announce."""
+
+    status: HTTPStatus
+    body: bytes
+    is_news: bool = False
+
+
+def answer_once(
+    database: Database, keyed: KeyedRequest | None, now_ms: int, make: Callable[[Transaction], Answer]
+) -> Answer:
+    """Return what `make` answers in a transaction, or what it answered to this request before.
+
+    Raises WrongFieldsError when the key was used for another request, DatabaseError when nothing was stored.
+    """
+    with database.write() as transaction:
+        if keyed is None:
+            return make(transaction)
+        if (stored := recall(transaction.connection, keyed, now_ms)) is not None:
+            return Answer(HTTPStatus.OK, stored)
+        answer = make(transaction)
+        remember(transaction.connection, keyed, answer.body, now_ms)
+        return answer
+
+
+def record_mark(store: MarkStore, transaction: Transaction, new: NewMark, now_ms: int) -> Answer:
+    """Record one mark. Raises WrongFieldsError when its id was sent with another one before."""
+    recorded = store.record_in(transaction, new, now_ms)
+    message = mark_message(recorded.mark)
+    if recorded.outcome is Outcome.DUPLICATE:
+        message["duplicate"] = True
+    is_new = recorded.outcome is Outcome.CREATED
+    return Answer(HTTPStatus.CREATED if is_new else HTTPStatus.OK, msgspec.json.encode(message), is_new)
+
+
+def record_batch(store: MarkStore, transaction: Transaction, marks: Sequence[ParsedMark], now_ms: int) -> Answer:
+    """Record those marks of a batch that are right."""
+    results = [_result(store, transaction, mark, now_ms) for mark in marks]
+    is_news = any(isinstance(result, Recorded) and result.outcome is Outcome.CREATED for result in results)
+    return Answer(HTTPStatus.OK, msgspec.json.encode(batch_answer(results)), is_news)
+
+
+def _result(store: MarkStore, transaction: Transaction, mark: ParsedMark, now_ms: int) -> Recorded | WrongFieldsError:
+    if isinstance(mark, WrongFieldsError):
+        return mark
+    try:
+        return store.record_in(transaction, mark, now_ms)
+    except WrongFieldsError as error:
+        return error
