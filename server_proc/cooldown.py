@@ -1,7 +1,7 @@
-"""The cool-down: of marks of one person that are close together, the first to arrive stands and the rest are duplicates.
+"""The cool-down: of a person's marks that are close together the first to arrive stands; the rest are duplicates.
 
-Close means by the marks' own timestamps, so that a backlog counts as it happened, in whatever order it arrives. Knows SQL;
-knows neither HTTP nor the outbox. Runs inside its caller's transaction.
+Close means by the marks' own timestamps, so that a backlog counts as it happened, in whatever order it arrives. Knows
+SQL; knows neither HTTP nor the outbox. Runs inside its caller's transaction.
 """
 
 from __future__ import annotations

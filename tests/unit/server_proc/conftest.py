@@ -1,4 +1,4 @@
-"""A database in a temporary directory and the parts that work on it, without sockets; the HTTP API over it, without a socket too."""
+"""A database in a temporary directory, the parts that work on it and the HTTP API over them, without sockets."""
 
 import json
 

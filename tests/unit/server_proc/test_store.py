@@ -10,7 +10,7 @@ from server_proc.database_errors import DatabaseFullError
 from server_proc.marks import NewMark, mark_message
 from server_proc.outbox import OutboxLog
 from server_proc.problems import WrongFieldsError
-from server_proc.store import MarkQuery, MarkStore, Outcome
+from server_proc.store import MarkQuery, MarkStore
 
 NOW_MS = 1_769_846_400_500
 
