@@ -22,6 +22,7 @@ from server_proc.http_server import HttpServer
 from server_proc.hub import Hub
 from server_proc.library_logging import route_waitress_logging
 from server_proc.outbox import OutboxLog
+from server_proc.people import PeopleStore
 from server_proc.request_log import RequestLog
 from server_proc.self_check import SelfCheck, SelfCheckEvents
 from server_proc.services import Services
@@ -57,8 +58,13 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
         log_payloads=settings.log_payloads,
     )
     hub = Hub(channel)
-    store = MarkStore(database, outbox, settings.cooldown_s * 1000)
-    services = Services(database=database, outbox=outbox, store=store, hub=hub)
+    services = Services(
+        database=database,
+        outbox=outbox,
+        store=MarkStore(database, outbox, settings.cooldown_s * 1000),
+        people=PeopleStore(database, outbox),
+        hub=hub,
+    )
     register_actions(channel, services, log_payloads=settings.log_payloads)
     hub.start()
     try:

@@ -9,6 +9,7 @@ import msgspec
 
 from server_proc.database import Database
 from server_proc.outbox import OutboxLog
+from server_proc.people import PeopleStore
 from server_proc.store import MarkStore
 
 
@@ -34,6 +35,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     outbox: OutboxLog
     store: MarkStore
+    people: PeopleStore
     hub: Announcer
     clock: Clock = time.time
 

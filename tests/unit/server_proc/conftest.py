@@ -8,6 +8,7 @@ from werkzeug.test import Client
 from server_proc.database import open_database
 from server_proc.main import make_wsgi_app
 from server_proc.outbox import OutboxLog
+from server_proc.people import PeopleStore
 from server_proc.services import Services
 from server_proc.store import MarkStore
 
@@ -64,6 +65,7 @@ def services(database, outbox, clock):
         database=database,
         outbox=outbox,
         store=MarkStore(database, outbox),
+        people=PeopleStore(database, outbox),
         hub=FakeHub(outbox),
         clock=clock,
     )
