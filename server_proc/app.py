@@ -7,10 +7,15 @@ from flask import Flask, request
 from server_proc.blueprints.attendance import attendance_blueprint
 from server_proc.blueprints.health import health_blueprint
 from server_proc.blueprints.messages import messages_blueprint
+from server_proc.blueprints.openapi import openapi_blueprint
+from server_proc.blueprints.people import people_blueprint
 from server_proc.error_answers import answer_errors
 from server_proc.json_body import MAX_BODY_BYTES
+from server_proc.path_text import TextConverter, refuse_undecodable_path
 from server_proc.request_log import ROUTE
 from server_proc.services import Services
+
+BLUEPRINTS = (attendance_blueprint, people_blueprint, messages_blueprint, health_blueprint, openapi_blueprint)
 
 
 def create_app(services: Services) -> Flask:
@@ -18,9 +23,10 @@ def create_app(services: Services) -> Flask:
     app = Flask("axon", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.merge_slashes = False  # it would answer with an HTML redirect
+    app.url_map.converters["text"] = TextConverter
     app.before_request(_name_route)
     answer_errors(app)
-    for blueprint in (attendance_blueprint, messages_blueprint, health_blueprint):
+    for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint(services))
     return app
 
@@ -28,3 +34,4 @@ def create_app(services: Services) -> Flask:
 def _name_route() -> None:
     if request.url_rule is not None:
         request.environ[ROUTE] = request.url_rule.rule
+    refuse_undecodable_path(request.environ)

@@ -59,6 +59,12 @@ class PeopleStore:
         with self._database.read() as connection:
             return _find(connection, person_id)
 
+    def page(self, after_id: str, limit: int) -> list[Person]:
+        """Return the next `limit` people whose ids are greater than `after_id`, ordered by id."""
+        sql = f"SELECT {_COLUMNS} FROM people WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608  constants
+        with self._database.read() as connection:
+            return [Person(*row) for row in connection.execute(sql, (after_id, limit)).fetchall()]
+
     def all(self) -> list[Person]:
         """Return everybody, ordered by id."""
         with self._database.read() as connection:

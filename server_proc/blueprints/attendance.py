@@ -40,7 +40,7 @@ def attendance_blueprint(services: Services) -> Blueprint:
 
     @blueprint.get(PATH)
     def list_marks() -> Response:
-        query = parse_mark_query(request.args)
+        query = parse_mark_query(request.args.items(multi=True))
         marks = services.store.list_marks(query)
         next_after_seq = marks[-1].mark_seq if marks else query.after_seq
         return json_answer({"marks": [mark_message(mark) for mark in marks], "nextAfterSeq": next_after_seq})

@@ -6,9 +6,10 @@ import msgspec
 from flask import Blueprint, Response, current_app
 
 from server_proc.json_answer import encoded_json_answer
+from server_proc.services import Services
 
 
-def openapi_blueprint() -> Blueprint:
+def openapi_blueprint(_services: Services) -> Blueprint:
     blueprint = Blueprint("openapi", __name__)
     built: list[bytes] = []
 

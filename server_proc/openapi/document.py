@@ -21,7 +21,7 @@ from server_proc.problems import PROBLEM_TYPE
 
 VERSION = "1"
 DESCRIPTION = """\
-Marks over HTTP, durable before they are answered. `docs/http-api.md` has the whole story, and a card reader to begin with.
+Marks over HTTP, durable before they are answered. `docs/http-api.md` has the whole story, and a card reader.
 
 Errors are problems (RFC 9457) that list every wrong field. A path or method that is not in here is 404 or 405. Requests
 that cannot be read as HTTP are problems as well: 400, 413, 431 or 501."""

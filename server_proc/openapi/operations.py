@@ -68,7 +68,7 @@ OPERATIONS: dict[str, Operation] = {
         summary="Record a backlog of marks",
         tag="attendance",
         description="What is right in it is stored in one transaction; a wrong mark is rejected by itself. Sent again,"
-        " marks with an `id` are `duplicate`, with the mark that stands: a reader may forget every mark that has a result.",
+        " marks with an `id` are `duplicate`, with the mark that stands. A reader may forget whatever has a result.",
         parameters=(IDEMPOTENCY_KEY,),
         body=Body(
             shape=shapes.Batch,
@@ -148,7 +148,7 @@ OPERATIONS: dict[str, Operation] = {
     "people.import_people": Operation(
         summary="Import people from a CSV file",
         tag="people",
-        description="All or nothing: every wrong line is listed with its number. Who is not in the file stays as he is.",
+        description="All or nothing: every wrong line is listed with its number. Who is not in the file is left alone.",
         body=Body(
             shape={"type": "string"},
             media_type="text/csv",
@@ -169,7 +169,7 @@ OPERATIONS: dict[str, Operation] = {
     "messages.broadcast": Operation(
         summary="Say something to every ui",
         tag="messages",
-        description="Stored, and told once and in order, like a mark. It has no idempotency: sent twice it is said twice.",
+        description="Stored, and told once and in order, like a mark. There is no key: sent twice it is said twice.",
         body=Body(
             shape={
                 "type": "object",

@@ -17,21 +17,19 @@ from server_proc.marks import MAX_TEXT_CHARS
 
 TEXT_FORMAT = "plain-text"
 TEXT_RULE = (
-    f"1 to {MAX_TEXT_CHARS} characters, at least one of them visible; no control characters, line separators or characters"
-    " that change the direction of text."
+    f"1 to {MAX_TEXT_CHARS} characters, at least one of them visible; no control characters, line separators or"
+    " characters that change the direction of text."
 )
 
 Text = Annotated[
     str,
-    Meta(
-        min_length=1, max_length=MAX_TEXT_CHARS, description=TEXT_RULE, extra_json_schema={"format": TEXT_FORMAT}
-    ),
+    Meta(min_length=1, max_length=MAX_TEXT_CHARS, description=TEXT_RULE, extra_json_schema={"format": TEXT_FORMAT}),
 ]
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Shape(msgspec.Struct, rename="camel"):
     """Base: fields in camelCase."""
 
 
@@ -44,8 +42,8 @@ class NewMark(Shape):
             datetime,
             Meta(
                 tz=True,
-                description="When it was, in RFC 3339 with an offset; finer than a millisecond is cut off. From 2000-01-01"
-                " to a day from now. Left out: now.",
+                description="When it was, in RFC 3339 with an offset; finer than a millisecond is cut off. From"
+                " 2000-01-01 to a day from now. Left out: now.",
             ),
         ]
         | None
@@ -69,10 +67,15 @@ class Mark(Shape):
 class StandingMark(Mark):
     """The mark that stands for what was asked."""
 
-    duplicate: Annotated[
-        bool,
-        Meta(description="True if it is another mark of the person within the cool-down; not there for a repetition."),
-    ] | UnsetType = UNSET
+    duplicate: (
+        Annotated[
+            bool,
+            Meta(
+                description="True if it is another mark of the person within the cool-down; not there for a repetition."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class MarkPage(Shape):

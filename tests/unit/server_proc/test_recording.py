@@ -3,6 +3,7 @@
 import json
 import threading
 
+import msgspec
 import pytest
 from werkzeug.test import Client
 
@@ -17,13 +18,7 @@ BATCH = "/api/attendance:batch"
 @pytest.fixture
 def services(services, database, outbox):
     """The product's own cool-down."""
-    return type(services)(
-        database=database,
-        outbox=outbox,
-        store=MarkStore(database, outbox, 60_000),
-        hub=services.hub,
-        clock=services.clock,
-    )
+    return msgspec.structs.replace(services, store=MarkStore(database, outbox, 60_000))
 
 
 def stored(services):
