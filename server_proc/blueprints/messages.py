@@ -22,7 +22,8 @@ def messages_blueprint(services: Services) -> Blueprint:
     @blueprint.post("")
     def broadcast() -> Response:
         payload = read_json_object(request)
-        if payload.get("type") in RESERVED_TYPES:
+        kind = payload.get("type")
+        if isinstance(kind, str) and kind in RESERVED_TYPES:
             raise WrongFieldsError([FieldError("type", "is reserved for recorded marks: POST to /api/attendance")])
         try:
             seq = services.outbox.append(payload)

@@ -23,6 +23,7 @@ BODY = (
     Status.UNPROCESSABLE_ENTITY,
 )
 TEXT = {"type": "string", "minLength": 1, "maxLength": 128, "format": shapes.TEXT_FORMAT}
+CSV_FORMAT = "people-csv"
 MOMENT = {"type": "string", "format": "date-time"}
 
 IDEMPOTENCY_KEY = Parameter(
@@ -150,7 +151,7 @@ OPERATIONS: dict[str, Operation] = {
         tag="people",
         description="All or nothing: every wrong line is listed with its number. Who is not in the file is left alone.",
         body=Body(
-            shape={"type": "string"},
+            shape={"type": "string", "format": CSV_FORMAT},
             media_type="text/csv",
             examples={"file": examples.PEOPLE_CSV},
             description="UTF-8, with or without a byte order mark. A header names the columns `personId` (or `id`),"

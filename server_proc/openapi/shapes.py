@@ -7,7 +7,7 @@ field, and our answers name every one (`server_proc.marks`, `server_proc.new_per
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 from server_proc.batch import MAX_MARKS
 from server_proc.marks import MAX_TEXT_CHARS
 
+# Not a pattern: it would need \p{...}, which not every reader of this description knows.
 TEXT_FORMAT = "plain-text"
 TEXT_RULE = (
     f"1 to {MAX_TEXT_CHARS} characters, at least one of them visible; no control characters, line separators or"
@@ -88,7 +89,15 @@ class MarkPage(Shape):
 class Batch(Shape):
     """What a reader has collected."""
 
-    marks: Annotated[list[NewMark], Meta(min_length=1, max_length=MAX_MARKS)]
+    marks: Annotated[
+        list[Any],
+        Meta(
+            min_length=1,
+            max_length=MAX_MARKS,
+            description="Each a NewMark. One that is not is rejected by itself.",
+            extra_json_schema={"items": {"anyOf": [{"$ref": "#/components/schemas/NewMark"}, {}]}},
+        ),
+    ]
 
 
 class FieldError(Shape):

@@ -160,6 +160,11 @@ def test_a_message_may_not_pass_itself_off_as_a_mark(post, services):
     assert services.outbox.newest == 0
 
 
+@pytest.mark.parametrize("kind", [{}, [], None, 5])
+def test_a_message_may_have_a_type_that_is_no_text(post, kind):
+    assert post("/api/messages", body={"type": kind}).status_code == 202
+
+
 @pytest.mark.parametrize("body", [b"[]", b"nonsense", b'{"a":' * 500 + b"1" + b"}" * 500])
 def test_a_message_that_is_no_plain_object_is_400(post, services, body):
     problem(post("/api/messages", body=body), 400)
