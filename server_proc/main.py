@@ -20,6 +20,7 @@ from server_proc.database_errors import DatabaseUnusableError
 from server_proc.host_gate import HostGate
 from server_proc.http_server import HttpServer
 from server_proc.hub import Hub
+from server_proc.integrity import check_once
 from server_proc.library_logging import route_waitress_logging
 from server_proc.outbox import OutboxLog
 from server_proc.people import PeopleStore
@@ -42,6 +43,7 @@ def run(context: ChildContext) -> int:
     _require_loopback(http_socket)
     try:
         with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
+            check_once(database, context.settings.run_id)
             return _serve(context, database, listener, http_socket)
     except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
         raise ChildSetupError(str(error)) from error

@@ -14,8 +14,9 @@ from typing import cast
 from ipc.limits import Limits
 from ipc.protocol import Payload, check_size, encode_message, encode_payload
 from ipc.sequence import Lapped, Sequence
-from server_proc.database import Database, Transaction
+from server_proc.database import Database
 from server_proc.database_errors import DatabaseUnusableError
+from server_proc.group_commit import Transaction
 
 TAIL_MESSAGES = 10_000
 TAIL_BYTES = 8 << 20

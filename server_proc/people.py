@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from server_proc.database import Database, Transaction
+from server_proc.database import Database
+from server_proc.group_commit import Transaction
 from server_proc.outbox import OutboxLog
 
 _COLUMNS = "id, name, group_name, updated_ms"

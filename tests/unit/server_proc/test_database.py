@@ -168,7 +168,7 @@ def test_closing_does_not_wait_for_a_writer_that_hangs(database, monkeypatch):
     with database.write() as transaction:
         database.close()
         transaction.connection.execute("INSERT INTO meta VALUES ('a', '')")
-    database._writer.close()
+    database._writer.close(1)
 
 
 def test_a_full_disk_is_told_apart_and_it_works_again_with_room(database):
@@ -199,7 +199,7 @@ def test_a_corrupt_file_is_refused_and_left_as_it_is(database_path, content):
 
 
 def test_a_file_that_somebody_else_has_locked_is_worth_another_try(database_path, monkeypatch):
-    monkeypatch.setattr("server_proc.database.BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("server_proc.schema.BUSY_TIMEOUT_S", 0.01)
     database_path.parent.mkdir()
     with closing(sqlite3.connect(database_path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
