@@ -43,7 +43,7 @@ def rows(state_dir, sql):
         return connection.execute(sql).fetchall()
 
 
-def post_many(server, threads_count, each):
+def post_many(server, threads_count, each, door="door"):
     """Post from many threads, each on one connection; return the marks that were answered 201."""
     answers = []
     start = threading.Barrier(threads_count)
@@ -52,7 +52,7 @@ def post_many(server, threads_count, each):
         with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)) as connection:
             start.wait(DEADLINE_S)
             for n in range(each):
-                body = json.dumps({"personId": f"{number}-{n}"}).encode()
+                body = json.dumps({"personId": f"{door}-{number}-{n}"}).encode()
                 headers = {"Content-Type": "application/json"}
                 answers.append(ask(connection, "POST", "/api/attendance", body, headers))
 
@@ -96,7 +96,7 @@ def test_a_client_goes_on_where_it_was_when_the_server_is_another_one(sockets, s
         client.wait_for_seq(10)
         first.stop()
         with RunningServer(sockets, state_dir) as second:
-            post_many(second, threads_count=2, each=5)
+            post_many(second, threads_count=2, each=5, door="other door")
             client.wait_for_seq(20)
             assert client.seqs == list(range(1, 21))
             assert client.gaps == []

@@ -137,7 +137,7 @@ def test_a_file_is_stored_and_announced_in_one_transaction(put, get, import_csv,
     put("1", {"name": "Ada"})
     put("2", {"name": "Bob"})
     commits = []
-    database._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    database._writer._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
     answer = import_csv("\ufeffid;name;group\r\n1;Ada;\r\n2;Bob;Staff\r\n3;Eve;\r\n")
     assert (answer.status_code, answer.json) == (200, {"created": 1, "updated": 1, "unchanged": 1})
     assert [person["group"] for person in get("/api/people").json["people"]] == [None, "Staff", None]

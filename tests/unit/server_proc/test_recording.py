@@ -170,7 +170,7 @@ def marks(*people):
 
 def test_a_batch_is_stored_in_one_transaction_and_announced_once(post, services, database):
     commits = []
-    database._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    database._writer._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
     answer = post(BATCH, body=marks("1", "2", "3"))
     assert answer.status_code == 200
     assert (answer.json["created"], answer.json["duplicate"], answer.json["rejected"]) == (3, 0, 0)
