@@ -1,8 +1,10 @@
 """The description is complete, its examples are right, and no start pays for it."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema_rs
 import pytest
@@ -11,6 +13,8 @@ from server_proc.app import create_app
 from server_proc.marks import MAX_TEXT_CHARS
 from server_proc.openapi.document import build_document, path_template
 from server_proc.openapi.operations import OPERATIONS
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "http-api.md"
 
 
 @pytest.fixture
@@ -110,6 +114,11 @@ def test_the_examples_of_marks_and_people_are_accepted(client, document):
                     base_url="http://localhost:1340",
                 )
                 assert answer.status_code in (200, 201, 202), (path, answer.data)
+
+
+def test_the_page_for_people_has_every_route_and_no_other(document):
+    told = re.findall(r"^\| `([A-Z]+ /[^`]*)` \|", PAGE.read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(f"{method.upper()} {path}" for path, method, _ in operations(document))
 
 
 def test_limits_are_those_of_the_code(document):
