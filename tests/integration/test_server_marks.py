@@ -113,6 +113,24 @@ def test_the_same_id_is_known_to_the_next_server_too(sockets, state_dir):
         assert second.request("GET", "/api/attendance").json["marks"] == [stored.json]
 
 
+def test_the_same_key_is_known_to_the_next_server_too(sockets, state_dir):
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
+    with RunningServer(sockets, state_dir, cooldown_s=0) as first:
+        stored = first.request("POST", "/api/attendance", b'{"personId": "1"}', headers)
+    with RunningServer(sockets, state_dir, cooldown_s=0) as second:
+        again = second.request("POST", "/api/attendance", b'{ "personId" : "1" }', headers)
+        assert (stored.status, again.status, again.body) == (201, 200, stored.body)
+        assert second.request("POST", "/api/attendance", b'{"personId": "2"}', headers).status == 422
+        assert second.request("GET", "/api/attendance").json["marks"] == [stored.json]
+
+
+def test_the_cool_down_is_the_one_that_was_asked_for(sockets, state_dir):
+    for cooldown_s, statuses in ((60, [201, 200]), (0, [201, 201])):
+        with RunningServer(sockets, state_dir, cooldown_s=cooldown_s) as server:
+            body = {"personId": f"with {cooldown_s}"}
+            assert [server.post(body).status for _ in range(2)] == statuses
+
+
 def test_bad_input_stores_and_announces_nothing(server, state_dir):
     for body, status in [({}, 422), ({"personId": ""}, 422), ({"personId": 5}, 422), ([], 400)]:
         answer = server.post(body)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.kill.product import Product
+from tests.kill.headless import Headless
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "http-api.md"
 DEADLINE_S = 30.0
@@ -69,18 +63,13 @@ class Reader:
 
 
 @pytest.fixture
-def product(directory: Path) -> Iterator[Product]:
-    product = Product(directory, "--ui", "none")
-    try:
-        product.pids["server"] = product.wait_for("child_ready", child="server")["child_pid"]
-        product.url = product.wait_for("launcher_ready")["url"]
+def product(directory: Path) -> Iterator[Headless]:
+    with Headless(directory) as product:
         yield product
-    finally:
-        product.clean_up()
 
 
 @pytest.fixture
-def start_reader(directory: Path, product: Product) -> Iterator[Callable[[], Reader]]:
+def start_reader(directory: Path, product: Headless) -> Iterator[Callable[[], Reader]]:
     readers: list[Reader] = []
 
     def start() -> Reader:
@@ -92,51 +81,32 @@ def start_reader(directory: Path, product: Product) -> Iterator[Callable[[], Rea
         reader.kill()
 
 
-def kill_server(product: Product) -> None:
-    os.kill(product.pids["server"], signal.SIGKILL)
-    product.wait_for("child_exited", child="server")
-
-
-def recorded(product: Product) -> list[dict[str, Any]]:
-    """Read every mark by its cursor, a few at a time."""
-    marks: list[dict[str, Any]] = []
-    after_seq = 0
-    with closing(http.client.HTTPConnection(urlsplit(product.url).netloc, timeout=DEADLINE_S)) as connection:
-        while True:
-            connection.request("GET", f"/api/attendance?limit=50&after_seq={after_seq}")
-            page = json.loads(connection.getresponse().read())
-            marks += page["marks"]
-            after_seq = page["nextAfterSeq"]
-            if len(page["marks"]) < 50:
-                return marks
-
-
 def test_every_swipe_is_recorded_once_over_kills_of_the_server_and_of_the_reader(
-    product: Product, start_reader: Callable[[], Reader]
+    product: Headless, start_reader: Callable[[], Reader]
 ) -> None:
     people = [f"p{number}" for number in range(200)]
     reader = start_reader()
     for number, person in enumerate(people):
-        if number % 60 == 20:  # three times: after five within a minute the launcher gives the server up
-            kill_server(product)
+        if number % 60 == 20:
+            product.kill_server()
         if number % 60 == 25:
-            product.pids["server"] = product.wait_for("child_ready", child="server")["child_pid"]
+            product.wait_for_server()
         if number == 100:
             reader.kill()
             reader = start_reader()
         reader.swipe(person)
     reader.swipe(people[-1])  # in doubt whether it was seen
     assert reader.end() == 0
-    marks = recorded(product)
+    marks = product.recorded()
     assert sorted(mark["personId"] for mark in marks) == sorted(people)
     assert {mark["source"] for mark in marks} == {"door"}
     with closing(sqlite3.connect(reader.queue)) as queue:
         assert queue.execute("SELECT count(*) FROM queue").fetchone() == (0,)
 
 
-def test_a_mark_that_is_wrong_does_not_hold_up_the_others(product: Product, start_reader: Callable[[], Reader]) -> None:
+def test_a_wrong_mark_does_not_hold_up_the_others(product: Headless, start_reader: Callable[[], Reader]) -> None:
     reader = start_reader()
     reader.swipe("a", "x" * 200, "b")
     assert reader.end() == 0
-    assert [mark["personId"] for mark in recorded(product)] == ["a", "b"]
+    assert [mark["personId"] for mark in product.recorded()] == ["a", "b"]
     assert "rejected" in (product.directory / "errors").read_text()
