@@ -28,6 +28,7 @@ from server_proc.request_log import RequestLog
 from server_proc.self_check import SelfCheck, SelfCheckEvents
 from server_proc.services import Services
 from server_proc.store import MarkStore
+from server_proc.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -68,10 +69,13 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
         hub=hub,
     )
     register_actions(channel, services, log_payloads=settings.log_payloads)
+    upkeep = Upkeep(database, outbox)
     hub.start()
+    upkeep.start()
     try:
         return _serve_http(context, services, http_socket)
     finally:
+        upkeep.stop()
         hub.stop()
 
 
