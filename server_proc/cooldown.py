@@ -14,9 +14,13 @@ from server_proc.problems import WrongFieldsError
 
 
 def standing_seq(connection: sqlite3.Connection, person_id: str, timestamp_ms: int, cooldown_ms: int) -> int | None:
-    """Return the row number of the person's mark nearest to a moment and less than the cool-down away, or None."""
+    """Return the row number of the person's mark nearest to a moment and less than the cool-down away, or None.
+
+    A mark that was voided stands for nothing.
+    """
     row = connection.execute(
         "SELECT mark_seq FROM marks WHERE person_id = ? AND timestamp_ms > ? AND timestamp_ms < ?"
+        " AND NOT EXISTS (SELECT 1 FROM voids WHERE voids.mark_seq = marks.mark_seq)"
         " ORDER BY abs(timestamp_ms - ?), mark_seq LIMIT 1",
         (person_id, timestamp_ms - cooldown_ms, timestamp_ms + cooldown_ms, timestamp_ms),
     ).fetchone()
@@ -35,7 +39,15 @@ def recall_duplicate(connection: sqlite3.Connection, new: NewMark, now_ms: int) 
     ).fetchone()
     if row is None:
         return None
-    sent = Mark(**dict(zip(Mark.__struct_fields__, row, strict=True)))
+    mark_seq, mark_id, person_id, timestamp_ms, received_ms, source = row
+    sent = Mark(
+        mark_seq=mark_seq,
+        id=mark_id,
+        person_id=person_id,
+        timestamp_ms=timestamp_ms,
+        received_ms=received_ms,
+        source=source,
+    )
     if errors := conflicts(new, sent):
         raise WrongFieldsError(errors)
     return sent.mark_seq

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from server_proc.database_errors import (
@@ -17,12 +17,14 @@ from server_proc.database_errors import (
     translate,
     translated_errors,
 )
+from server_proc.disk_alarm import DiskAlarm
 from server_proc.group_commit import GroupCommit
 from server_proc.group_commit import Transaction as Transaction  # part of what `write` gives
-from server_proc.schema import connect, create_file, migrate
+from server_proc.schema import BUSY_TIMEOUT_S, connect, create_file, migrate
 
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 CLOSE_PATIENCE_S = 1.0
+LOG_PATIENCE_MS = 250
 REMEDY = "restore a backup of it, move it away, or use another --state-dir"
 
 
@@ -31,16 +33,29 @@ class Database:
 
     def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
         self.path = path
+        self.alarm = DiskAlarm(path)
         self._writer = GroupCommit(writer)
         self._idle_readers: list[sqlite3.Connection] = []
         self._is_closed = False
 
-    def write(self, timeout_s: float = -1) -> AbstractContextManager[Transaction]:
+    @contextmanager
+    def write(self, timeout_s: float = -1) -> Iterator[Transaction]:
         """Run a block as one transaction: durable when the block has been left, undone if it raises.
 
         Writers that wait for each other share a commit. Raises DatabaseError, in which case nothing was stored.
         """
-        return self._writer.write(timeout_s)
+        try:
+            with self._writer.write(timeout_s) as transaction:
+                changes = transaction.connection.total_changes
+                yield transaction
+                has_changed = transaction.connection.total_changes != changes
+        except DatabaseError as error:
+            judged = self.alarm.judge(error)
+            if judged is error:
+                raise
+            raise judged from error
+        if has_changed and self.alarm.is_raised:
+            self.alarm.clear()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -61,6 +76,26 @@ class Database:
         """Raise DatabaseError when no transaction could be written now."""
         with self.write(timeout_s):
             pass
+
+    def log_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def empty_log(self) -> bool:
+        """Copy the write-ahead log into the file and truncate it; False if a reader did not let go of it in time.
+
+        Writers wait meanwhile, as long as the longest read that is under way and at most LOG_PATIENCE_MS.
+        """
+        with translated_errors(), self._writer.alone() as connection:
+            connection.execute(f"PRAGMA busy_timeout = {LOG_PATIENCE_MS}")
+            try:
+                (is_blocked, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+        return not is_blocked
 
     def close(self) -> None:
         """Close the connections that nobody uses. What is committed is durable without it."""

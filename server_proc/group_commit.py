@@ -49,7 +49,7 @@ class _Group:
         """Wait for the commit. Raises what it raised; each writer gets an exception of its own."""
         self.is_done.wait()
         if self.error is not None:
-            raise type(self.error)(str(self.error)) from self.error
+            raise type(self.error)(str(self.error)) from (self.error.__cause__ or self.error)
 
 
 class GroupCommit:
@@ -83,6 +83,17 @@ class GroupCommit:
             self._leave_turn()
         group.outcome()
 
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """Run a block between two commits, outside any transaction."""
+        self._take_turn(-1)
+        try:
+            self._commit()
+            self._require_open()
+            yield self._connection
+        finally:
+            self._turn.release()
+
     def close(self, patience_s: float) -> None:
         """Close the connection, unless a writer keeps its turn for longer than `patience_s`."""
         self._is_closed = True
@@ -114,14 +125,17 @@ class GroupCommit:
             self._turn.release()
 
     def _join(self) -> _Group:
-        if self._is_closed:
-            raise DatabaseBusyError("the database has been closed")
+        self._require_open()
         if self._group is None:
             self._connection.execute("BEGIN IMMEDIATE")
             self._group = _Group()
         elif self._group.size:
             self._connection.execute("SAVEPOINT writer")
         return self._group
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise DatabaseBusyError("the database has been closed")
 
     @contextmanager
     def _undone_on_error(self, group: _Group) -> Iterator[None]:

@@ -27,7 +27,10 @@ from server_proc.people import PeopleStore
 from server_proc.request_log import RequestLog
 from server_proc.self_check import SelfCheck, SelfCheckEvents
 from server_proc.services import Services
+from server_proc.snapshots import SnapshotReader
 from server_proc.store import MarkStore
+from server_proc.upkeep import Upkeep
+from server_proc.voids import VoidStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -65,13 +68,18 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
         outbox=outbox,
         store=MarkStore(database, outbox, settings.cooldown_s * 1000),
         people=PeopleStore(database, outbox),
+        voids=VoidStore(database, outbox),
+        snapshots=SnapshotReader(database),
         hub=hub,
     )
     register_actions(channel, services, log_payloads=settings.log_payloads)
+    upkeep = Upkeep(database, outbox)
     hub.start()
+    upkeep.start()
     try:
         return _serve_http(context, services, http_socket)
     finally:
+        upkeep.stop()
         hub.stop()
 
 

@@ -44,6 +44,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_ms: int
     received_ms: int
     source: str | None
+    void_reason: str | None = None
+    """Why it does not count; None for a mark that stands."""
 
 
 def parse_new_mark(body: Mapping[str, Any], now_ms: int) -> NewMark:
@@ -88,6 +90,8 @@ def mark_message(mark: Mark) -> dict[str, Any]:
         "timestamp": format_timestamp(mark.timestamp_ms),
         "receivedAt": format_timestamp(mark.received_ms),
         "source": mark.source,
+        "voided": mark.void_reason is not None,
+        "voidReason": mark.void_reason,
     }
 
 

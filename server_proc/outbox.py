@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import takewhile
 from typing import cast
 
 from ipc.limits import Limits
@@ -18,6 +19,11 @@ from server_proc.database import Database
 from server_proc.database_errors import DatabaseUnusableError
 from server_proc.group_commit import Transaction
 
+# What a client that was away is replayed; one that was away longer is told of the gap and asks for the state.
+KEPT_MESSAGES = 100_000
+KEPT_S = 30 * 24 * 3600.0
+# One slice is one short write transaction, so that no mark waits for long behind it.
+DROPPED_AT_ONCE = 500
 TAIL_MESSAGES = 10_000
 TAIL_BYTES = 8 << 20
 
@@ -91,6 +97,29 @@ class OutboxLog:
         except Lapped:
             return self._read_table(after_seq, max_bytes)
 
+    def drop_old(self) -> int:
+        """Delete some of the messages that are more than KEPT_MESSAGES or older than KEPT_S; return how many.
+
+        To be called until it returns 0. Raises DatabaseError.
+        """
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT seq, ts FROM outbox ORDER BY seq LIMIT ?", (DROPPED_AT_ONCE,)).fetchall()
+        last_by_count, too_old = self.newest - KEPT_MESSAGES, self._clock() - KEPT_S
+        doomed = list(takewhile(lambda row: row[0] <= last_by_count or row[1] < too_old, rows))
+        if doomed:
+            self._drop_through(doomed[-1][0])
+        return len(doomed)
+
+    def _drop_through(self, seq: int) -> None:
+        # First, so that no reader looks for rows that are about to go.
+        oldest, self._oldest = self._oldest, seq + 1
+        try:
+            with self._database.write() as transaction:
+                transaction.connection.execute("DELETE FROM outbox WHERE seq <= ?", (seq,))
+        except BaseException:
+            self._oldest = oldest
+            raise
+
     def _keep(self, seq: int, encoded: bytes) -> None:
         """Add a committed message to the tail; called with the writer lock held, so in order."""
         tail = self._tail
@@ -111,11 +140,13 @@ class OutboxLog:
             closing(connection.execute(query, (after_seq, self.newest))) as rows,
         ):
             for seq, ts, payload in rows:
+                if seq != after_seq + len(batch) + 1:
+                    break  # the rows before it went between the check and the read
                 encoded = encode_message(seq, ts, payload.encode())
                 if batch and size_bytes + len(encoded) > max_bytes:
                     break
                 batch.append(encoded)
                 size_bytes += len(encoded) + 1
         if not batch:
-            raise Lapped  # the rows went between the check and the read
+            raise Lapped
         return b"\n".join(batch), after_seq + len(batch)

@@ -42,6 +42,14 @@ class PeopleStore:
         with self._database.write() as transaction:
             return self.put_in(transaction, Person(person_id, name, group, now_ms))
 
+    def rename(self, person_id: str, name: str, now_ms: int) -> Person:
+        """Give a person another name and leave the group as it is; somebody unknown becomes known."""
+        with self._database.write() as transaction:
+            before = _find(transaction.connection, person_id)
+            group = None if before is None else before.group
+            person, _ = self.put_in(transaction, Person(person_id, name, group, now_ms))
+        return person
+
     def put_in(self, transaction: Transaction, person: Person) -> tuple[Person, bool]:
         """Do what `put` does as part of `transaction`, so that many people are stored together or not at all."""
         before = _find(transaction.connection, person.id)
@@ -62,20 +70,19 @@ class PeopleStore:
 
     def page(self, after_id: str, limit: int) -> list[Person]:
         """Return the next `limit` people whose ids are greater than `after_id`, ordered by id."""
-        sql = f"SELECT {_COLUMNS} FROM people WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608  constants
         with self._database.read() as connection:
-            return [Person(*row) for row in connection.execute(sql, (after_id, limit)).fetchall()]
+            return people_after(connection, after_id, limit)
 
     def all(self) -> list[Person]:
         """Return everybody, ordered by id."""
         with self._database.read() as connection:
-            return everybody(connection)
+            return people_after(connection, "")
 
 
-def everybody(connection: sqlite3.Connection) -> list[Person]:
-    """Return everybody, ordered by id, as of the view that `connection` has."""
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM people ORDER BY id").fetchall()  # noqa: S608  constants
-    return [Person(*row) for row in rows]
+def people_after(connection: sqlite3.Connection, person_id: str, limit: int = -1) -> list[Person]:
+    """Return those whose ids come after one, in their order, as of the view that `connection` has; -1 means all."""
+    sql = f"SELECT {_COLUMNS} FROM people WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608  constants
+    return [Person(*row) for row in connection.execute(sql, (person_id, limit)).fetchall()]
 
 
 def person_message(person: Person) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def answer_once(
 def record_mark(store: MarkStore, transaction: Transaction, new: NewMark, now_ms: int) -> Answer:
     """Record one mark. Raises WrongFieldsError when its id was sent with another one before."""
     recorded = store.record_in(transaction, new, now_ms)
-    message = mark_message(recorded.mark)
+    # A repetition gets the bytes of the first answer: a void that has come since is no part of them.
+    message = mark_message(msgspec.structs.replace(recorded.mark, void_reason=None))
     if recorded.outcome is Outcome.DUPLICATE:
         message["duplicate"] = True
     is_new = recorded.outcome is Outcome.CREATED

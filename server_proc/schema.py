@@ -15,6 +15,7 @@ from server_proc.database_errors import DatabaseUnusableError
 
 APPLICATION_ID = 0x41584F4E  # "AXON": tells our files from those of other programs
 BUSY_TIMEOUT_S = 5.0
+HEADER_BYTES = 100
 ELSEWHERE = "use another --state-dir"
 
 
@@ -32,6 +33,8 @@ def create_file(path: Path) -> None:
         os.close(descriptor)
     if not stat.S_ISREG(found.st_mode):
         raise DatabaseUnusableError(f"cannot open {path}: it is no regular file: {ELSEWHERE}")
+    if 0 < found.st_size < HEADER_BYTES:  # SQLite takes a single byte for an empty file, and writes over it
+        raise DatabaseUnusableError(f"cannot use {path}: it is no database: move it away, or {ELSEWHERE}")
     log = path.with_name(path.name + "-wal")
     # SQLite would take the log for a stranger's and delete it, and with it every mark that is not in the file yet.
     if found.st_size == 0 and log.exists() and log.stat().st_size:

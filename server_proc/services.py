@@ -10,7 +10,9 @@ import msgspec
 from server_proc.database import Database
 from server_proc.outbox import OutboxLog
 from server_proc.people import PeopleStore
+from server_proc.snapshots import SnapshotReader
 from server_proc.store import MarkStore
+from server_proc.voids import VoidStore
 
 
 class Announcer(Protocol):
@@ -36,6 +38,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     outbox: OutboxLog
     store: MarkStore
     people: PeopleStore
+    voids: VoidStore
+    snapshots: SnapshotReader
     hub: Announcer
     clock: Clock = time.time
 

@@ -20,7 +20,11 @@ from server_proc.marks import Mark, NewMark, conflicts, mark_message
 from server_proc.outbox import OutboxLog
 from server_proc.problems import WrongFieldsError
 
-_COLUMNS = "mark_seq, id, person_id, timestamp_ms, received_ms, source"
+# In the order of a Mark's fields.
+_COLUMNS = (
+    "mark_seq, id, person_id, timestamp_ms, received_ms, source,"
+    " (SELECT reason FROM voids WHERE voids.mark_seq = marks.mark_seq)"
+)
 
 
 class Outcome(Enum):
@@ -48,15 +52,6 @@ class MarkQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The state as of outbox seq `seq`: the newest marks first, how many there are, how many are of today."""
-
-    seq: int
-    marks: list[Mark]
-    total: int
-    today: int
-
-
 class MarkStore:
     """Records and lists marks."""
 
@@ -82,13 +77,8 @@ class MarkStore:
         Raises WrongFieldsError as `record` does, before anything is written.
         """
         connection = transaction.connection
-        if new.id is not None:
-            if (stored := _find(connection, new.id)) is not None:
-                if errors := conflicts(new, stored):
-                    raise WrongFieldsError(errors)
-                return Recorded(stored, Outcome.REPEATED)
-            if (standing := recall_duplicate(connection, new, now_ms)) is not None:
-                return Recorded(_get(connection, standing), Outcome.DUPLICATE)
+        if new.id is not None and (before := _recall(connection, new, now_ms)) is not None:
+            return before
         timestamp_ms = now_ms if new.timestamp_ms is None else new.timestamp_ms
         standing = standing_seq(connection, new.person_id, timestamp_ms, self._cooldown_ms)
         if standing is not None:
@@ -113,19 +103,22 @@ class MarkStore:
         with self._database.read() as connection:
             return [_mark(row) for row in connection.execute(sql, msgspec.structs.asdict(query)).fetchall()]
 
-    def snapshot(self, limit: int, today_from_ms: int) -> Snapshot:
-        """Return the newest marks and the counts, all of one moment."""
-        newest = f"SELECT {_COLUMNS} FROM marks ORDER BY mark_seq DESC LIMIT ?"  # noqa: S608  constants
-        with self._database.read() as connection:
-            rows = connection.execute(newest, (limit,)).fetchall()
-            return Snapshot(
-                seq=_last_number(connection, "outbox"),
-                marks=[_mark(row) for row in rows],
-                # Marks are never deleted and row numbers never skipped, so the newest number is the count, which
-                # `count(*)` would find by walking a million rows.
-                total=_last_number(connection, "marks"),
-                today=_count_since(connection, today_from_ms),
-            )
+
+def newest_marks(connection: sqlite3.Connection, before_seq: int, limit: int) -> list[Mark]:
+    """Return the newest marks before a row number, newest row first, as of the view that `connection` has."""
+    sql = f"SELECT {_COLUMNS} FROM marks WHERE mark_seq < ? ORDER BY mark_seq DESC LIMIT ?"  # noqa: S608  constants
+    return [_mark(row) for row in connection.execute(sql, (before_seq, limit)).fetchall()]
+
+
+def _recall(connection: sqlite3.Connection, new: NewMark, now_ms: int) -> Recorded | None:
+    """Return what became of this id before, or None."""
+    stored = _find(connection, cast(str, new.id))
+    if stored is not None:
+        if errors := conflicts(new, stored):
+            raise WrongFieldsError(errors)
+        return Recorded(stored, Outcome.REPEATED)
+    standing = recall_duplicate(connection, new, now_ms)
+    return None if standing is None else Recorded(_get(connection, standing), Outcome.DUPLICATE)
 
 
 def _insert(connection: sqlite3.Connection, new: NewMark, now_ms: int) -> Mark:
@@ -158,13 +151,3 @@ def _get(connection: sqlite3.Connection, mark_seq: int) -> Mark:
 
 def _mark(row: Sequence[object]) -> Mark:
     return msgspec.convert(dict(zip(Mark.__struct_fields__, row, strict=True)), Mark)
-
-
-def _last_number(connection: sqlite3.Connection, table: str) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _count_since(connection: sqlite3.Connection, from_ms: int) -> int:
-    row = connection.execute("SELECT count(*) FROM marks WHERE timestamp_ms >= ?", (from_ms,)).fetchone()
-    return int(row[0])

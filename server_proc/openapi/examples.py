@@ -18,6 +18,8 @@ MARK: dict[str, Any] = {
     "timestamp": "2026-01-31T08:00:00.000Z",
     "receivedAt": "2026-01-31T08:00:00.214Z",
     "source": "door",
+    "voided": False,
+    "voidReason": None,
 }
 BATCH: dict[str, Any] = {"marks": [NEW_MARK, {"personId": "12346", "timestamp": "2026-01-31T09:00"}]}
 BATCH_ANSWER: dict[str, Any] = {

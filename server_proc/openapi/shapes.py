@@ -63,6 +63,8 @@ class Mark(Shape):
     timestamp: Moment
     received_at: Moment
     source: Text | None
+    voided: Annotated[bool, Meta(description="True if the office said that it does not count.")]
+    void_reason: str | None
 
 
 class StandingMark(Mark):

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from ipc import RequestError
 from tests.unit.server_proc.running_server import DEADLINE_S, Sockets, ask, serve_in_process
 
 pytestmark = pytest.mark.leak_checked
@@ -238,3 +239,53 @@ def test_a_kill_within_a_shared_commit_loses_no_answer_and_tells_all_clients_the
         known = [person for person in answered if person.startswith(f"{number}-")]
         assert of_one[: len(known)] == known
         assert len(of_one) <= len(known) + 1
+
+
+def ask_until_answered(client, payload):
+    """Ask again, with the same id, as long as nobody answers."""
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return client.client.request(payload, DEADLINE_S)
+        except RequestError as error:
+            if error.code != "disconnected" or time.monotonic() > give_up:
+                raise
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit", "after_announce"])
+def test_actions_that_are_asked_for_again_after_a_kill_are_carried_out_once(
+    sockets, tmp_path, clients, monkeypatch, point
+):
+    state_dir = tmp_path / "state"
+    with Victim(sockets, state_dir):
+        following = clients()
+        operator = following[0]
+    actions = [
+        {"type": "mark", "personId": "1", "id": "m"},
+        {"type": "void", "markId": "m", "reason": "twice", "id": "v"},
+        {"type": "rename", "personId": "1", "name": "Ada"},
+    ]
+    answers = []
+
+    def carry_out_all():
+        answers.extend(ask_until_answered(operator, action) for action in actions)
+
+    asking = threading.Thread(target=carry_out_all)
+    monkeypatch.setenv("AXON_FAULT", f"{point}:SIGKILL:1")
+    for _ in actions:  # each dies with the first action that it carries out
+        with Victim(sockets, state_dir) as victim:
+            if asking.ident is None:
+                asking.start()
+            victim.wait_until_dead()
+            if point == "before_commit":
+                break  # it would do so for ever
+    monkeypatch.delenv("AXON_FAULT")
+    with Victim(sockets, state_dir):
+        asking.join(DEADLINE_S)
+        assert not asking.is_alive()
+        for client in following:
+            client.wait_for_seq(3)
+    assert [answer["type"] for answer in answers] == ["mark", "void", "rename"]
+    for client in following:
+        assert client.seqs == [1, 2, 3]
+        assert [message.payload["type"] for message in client.messages] == ["attendance", "void", "person"]

@@ -10,7 +10,9 @@ from server_proc.main import make_wsgi_app
 from server_proc.outbox import OutboxLog
 from server_proc.people import PeopleStore
 from server_proc.services import Services
+from server_proc.snapshots import SnapshotReader
 from server_proc.store import MarkStore
+from server_proc.voids import VoidStore
 
 NOW_S = 1_769_846_400.5  # 2026-01-31T08:00:00.500Z
 
@@ -66,6 +68,8 @@ def services(database, outbox, clock):
         outbox=outbox,
         store=MarkStore(database, outbox),
         people=PeopleStore(database, outbox),
+        voids=VoidStore(database, outbox),
+        snapshots=SnapshotReader(database),
         hub=FakeHub(outbox),
         clock=clock,
     )

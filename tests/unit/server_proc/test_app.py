@@ -25,6 +25,8 @@ def test_a_mark_is_answered_201_with_what_was_stored_and_announced(post, service
         "timestamp": "2026-01-31T08:00:00.500Z",
         "receivedAt": "2026-01-31T08:00:00.500Z",
         "source": None,
+        "voided": False,
+        "voidReason": None,
     }
     assert services.hub.announced_at == [1]
     encoded, _ = services.outbox.read(0, 10_000)

@@ -9,6 +9,7 @@ from server_proc.idempotency import REMEMBERED_MS
 from server_proc.marks import NewMark
 from server_proc.problems import WrongFieldsError
 from server_proc.store import MarkQuery, MarkStore, Outcome
+from server_proc.voids import NewVoid
 
 NOW_MS = 1_769_846_400_500
 COOLDOWN_MS = 60_000
@@ -118,6 +119,15 @@ def test_the_id_of_a_duplicate_is_forgotten_and_its_row_goes(record, database):
             ("new-1",),
             ("new-2",),
         ]
+
+
+def test_a_mark_that_was_voided_stands_for_nothing(record, services):
+    record(0, id="a")
+    record(1, id="b")
+    services.voids.void(NewVoid(reason="wrong card", mark_id="a"), NOW_MS)
+    assert record(2).outcome is Outcome.CREATED
+    assert record(0, id="a").outcome is Outcome.REPEATED
+    assert record(1, id="b").outcome is Outcome.DUPLICATE
 
 
 def test_looking_for_it_uses_the_index(database):

@@ -121,7 +121,14 @@ def test_the_message_gives_times_in_utc_with_milliseconds():
         "timestamp": "2026-01-31T07:59:55.500Z",
         "receivedAt": "2026-01-31T08:00:00.500Z",
         "source": "door",
+        "voided": False,
+        "voidReason": None,
     }
+
+
+def test_the_message_of_a_voided_mark_says_why():
+    message = mark_message(msgspec.structs.replace(STORED, void_reason="twice"))
+    assert (message["voided"], message["voidReason"]) == (True, "twice")
 
 
 def test_a_repetition_conflicts_in_whatever_it_says_or_leaves_out_otherwise():

@@ -52,6 +52,13 @@ def test_a_group_alone_can_be_changed_and_taken_away(people):
     assert people.get("1") == Person("1", "Ada", None, NOW_MS)
 
 
+def test_a_new_name_leaves_the_group(people, outbox):
+    people.put("1", "Ada", "Engines", NOW_MS)
+    assert people.rename("1", "Ada Lovelace", NOW_MS) == Person("1", "Ada Lovelace", "Engines", NOW_MS)
+    assert people.rename("2", "Bob", NOW_MS) == Person("2", "Bob", None, NOW_MS)
+    assert [message["name"] for message in announced(outbox)] == ["Ada", "Ada Lovelace", "Bob"]
+
+
 def test_many_are_stored_together_or_not_at_all(people, database, outbox):
     def put_and_fail():
         with database.write() as transaction:

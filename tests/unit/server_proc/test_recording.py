@@ -10,6 +10,7 @@ from werkzeug.test import Client
 from server_proc.json_body import MAX_BULK_BYTES
 from server_proc.main import make_wsgi_app
 from server_proc.store import MarkQuery, MarkStore
+from server_proc.voids import NewVoid
 from tests.unit.server_proc.problem_answers import problem
 
 BATCH = "/api/attendance:batch"
@@ -49,6 +50,14 @@ def test_what_was_answered_to_the_id_of_a_duplicate_is_answered_again(post, cloc
     clock.now_s += 10
     again = post(body={"personId": "1", "id": "b"})
     assert (again.status_code, again.data) == (200, once.data)
+
+
+def test_a_void_that_has_come_since_changes_no_answer(post, get, services):
+    bodies = [{"personId": "1", "id": "a"}, {"personId": "1", "id": "b"}]
+    first = [post(body=body).json for body in bodies]
+    services.voids.void(NewVoid(reason="wrong card", mark_id="a"), services.now_ms())
+    assert [post(body=body).json for body in bodies] == first
+    assert get("/api/attendance").json["marks"] == [{**first[0], "voided": True, "voidReason": "wrong card"}]
 
 
 @pytest.mark.parametrize(
