@@ -27,6 +27,8 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     offscreen: bool = False
     log_payloads: bool = False
     log_level: str = "info"
+    allowed_hosts: tuple[str, ...] = ()
+    """Names beyond its address by which the server may be asked for over HTTP."""
 
 
 class ChildContext(Protocol):

@@ -21,6 +21,7 @@ from server_proc.database_errors import (
     translated_errors,
 )
 
+DATABASE_NAME = "attendance.db"  # in the state directory
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 APPLICATION_ID = 0x41584F4E  # "AXON": tells our files from those of other programs
 BUSY_TIMEOUT_S = 5.0
