@@ -33,6 +33,8 @@ class NewMark(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     timestamp_ms: int | None = None
     source: str | None = None
+    request_id: str | None = None
+    """Of the HTTP request that asks for it: not part of the mark, it follows the announcement through the logs."""
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,12 @@ def mark_message(mark: Mark) -> dict[str, Any]:
         "receivedAt": format_timestamp(mark.received_ms),
         "source": mark.source,
     }
+
+
+def mark_announcement(mark: Mark, request_id: str | None) -> dict[str, Any]:
+    """Return the message that announces a new mark to the ui."""
+    message = mark_message(mark)
+    return message if request_id is None else {**message, "requestId": request_id}
 
 
 def text_fault(value: object) -> str | None:

@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 
 from server_proc.database import Database
-from server_proc.marks import Mark, NewMark, conflicts, mark_message
+from server_proc.marks import Mark, NewMark, conflicts, mark_announcement
 from server_proc.outbox import OutboxLog
 from server_proc.problems import WrongFieldsError
 
@@ -60,7 +60,7 @@ class MarkStore:
                     raise WrongFieldsError(errors)
                 return stored, False
             mark = _insert(connection, new, now_ms)
-            self._outbox.add(transaction, mark_message(mark))
+            self._outbox.add(transaction, mark_announcement(mark, new.request_id))
         return mark, True
 
     def list_marks(self, query: MarkQuery) -> list[Mark]:

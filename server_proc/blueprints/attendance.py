@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+import msgspec
 from flask import Blueprint, Response, request
 
 from server_proc.json_answer import json_answer
 from server_proc.json_body import read_json_object
 from server_proc.mark_query import parse_mark_query
 from server_proc.marks import mark_message, parse_new_mark
+from server_proc.request_log import REQUEST_ID
 from server_proc.services import Services
 
 
@@ -19,7 +21,8 @@ def attendance_blueprint(services: Services) -> Blueprint:
     @blueprint.post("")
     def record_mark() -> Response:
         now_ms = services.now_ms()
-        new = parse_new_mark(read_json_object(request), now_ms)
+        asked = parse_new_mark(read_json_object(request), now_ms)
+        new = msgspec.structs.replace(asked, request_id=request.environ.get(REQUEST_ID))
         mark, is_new = services.store.record(new, now_ms)
         if is_new:
             services.hub.announce()

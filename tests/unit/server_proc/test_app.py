@@ -62,7 +62,15 @@ def test_a_mark_is_answered_201_with_what_was_stored_and_announced(post, service
     }
     assert services.hub.announced_at == [1]
     encoded, _ = services.outbox.read(0, 10_000)
-    assert json.loads(encoded)["payload"] == answer.json
+    announced = json.loads(encoded)["payload"]
+    assert announced.pop("requestId") == answer.headers["X-Request-Id"]
+    assert announced == answer.json
+
+
+def test_the_clients_own_request_id_comes_back_and_follows_the_mark(post, services):
+    answer = post(body={"personId": "12345"}, headers={"X-Request-Id": "reader-7:42"})
+    assert answer.headers["X-Request-Id"] == "reader-7:42"
+    assert json.loads(services.outbox.read(0, 10_000)[0])["payload"]["requestId"] == "reader-7:42"
 
 
 def test_the_same_id_again_is_answered_200_with_the_same_body_and_not_announced_again(post, services, clock):
