@@ -7,6 +7,7 @@ from flask import Flask, request
 from server_proc.blueprints.attendance import attendance_blueprint
 from server_proc.blueprints.health import health_blueprint
 from server_proc.blueprints.messages import messages_blueprint
+from server_proc.blueprints.metrics import metrics_blueprint
 from server_proc.error_answers import answer_errors
 from server_proc.json_body import MAX_BODY_BYTES
 from server_proc.request_log import ROUTE
@@ -20,7 +21,7 @@ def create_app(services: Services) -> Flask:
     app.url_map.merge_slashes = False  # it would answer with an HTML redirect
     app.before_request(_name_route)
     answer_errors(app)
-    for blueprint in (attendance_blueprint, messages_blueprint, health_blueprint):
+    for blueprint in (attendance_blueprint, messages_blueprint, health_blueprint, metrics_blueprint):
         app.register_blueprint(blueprint(services))
     return app
 

@@ -90,9 +90,13 @@ class Database:
             self._idle_readers.append(connection)
 
     def check_writable(self, timeout_s: float) -> None:
-        """Raise DatabaseError when no transaction could be written now."""
-        with self.write(timeout_s):
-            pass
+        """Raise DatabaseError when no transaction could be written now; to know that, one is."""
+        with self.write(timeout_s) as transaction:
+            # Another value each time: SQLite writes no page whose content stays the same.
+            transaction.connection.execute(
+                "INSERT INTO meta (key, value) VALUES ('checked', '1')"
+                " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) % 1000 + 1"
+            )
 
     def close(self) -> None:
         """Close the connections that nobody uses. What is committed is durable without it."""

@@ -12,7 +12,7 @@ from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipc import ChildContext, ChildSetupError, IpcError, SocketServer
+from ipc import ChildContext, ChildSetupError, IpcError, Payload, SocketServer
 from server_proc.actions import register_actions
 from server_proc.app import create_app
 from server_proc.database import DATABASE_NAME, REMEDY, Database, open_database
@@ -23,6 +23,9 @@ from server_proc.host_gate import HostGate, HostRules, is_loopback, is_wildcard
 from server_proc.http_server import HttpServer
 from server_proc.hub import Hub
 from server_proc.library_logging import route_waitress_logging
+from server_proc.marks import MARK_TYPE
+from server_proc.metric_sources import Sources
+from server_proc.metrics import Metrics
 from server_proc.outbox import OutboxLog
 from server_proc.request_log import RequestLog
 from server_proc.self_check import SelfCheck, SelfCheckEvents
@@ -49,7 +52,8 @@ def run(context: ChildContext) -> int:
 
 def _serve(context: ChildContext, database: Database, listener: Listener, http_socket: socket.socket) -> int:
     settings = context.settings
-    outbox = _open_outbox(database)
+    metrics = Metrics()
+    outbox = _open_outbox(database, metrics)
     channel = SocketServer(
         settings.socket,
         listener=listener,
@@ -58,7 +62,9 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
         log_payloads=settings.log_payloads,
     )
     hub = Hub(channel)
-    services = Services(database=database, outbox=outbox, store=MarkStore(database, outbox), hub=hub)
+    services = Services(database=database, outbox=outbox, store=MarkStore(database, outbox), hub=hub, metrics=metrics)
+    metrics.registry.register(Sources(channel, outbox, database.path))
+    channel.add_ack_handler(metrics.acked)
     register_actions(channel, services, log_payloads=settings.log_payloads)
     hub.start()
     try:
@@ -70,7 +76,7 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
 def _serve_http(context: ChildContext, services: Services, http_socket: socket.socket) -> int:
     address = _address(http_socket)
     app = make_wsgi_app(services, address, context.settings.allowed_hosts)
-    http = HttpServer(app, http_socket)
+    http = HttpServer(app, http_socket, services.metrics.refused)
     self_check = SelfCheck(
         _reachable(address),
         lambda: http.answered,
@@ -95,12 +101,16 @@ def make_wsgi_app(services: Services, address: tuple[str, int], allowed_hosts: t
     app = create_app(services)
     devices = DeviceStore(services.database)
     keyed = DeviceGate(app.wsgi_app, devices, services.now_ms, is_required=_is_exposed(address[0], allowed_hosts))
-    return RequestLog(HostGate(keyed, HostRules(*address, allowed_hosts)))
+    return RequestLog(HostGate(keyed, HostRules(*address, allowed_hosts)), services.metrics.request)
 
 
-def _open_outbox(database: Database) -> OutboxLog:
+def _open_outbox(database: Database, metrics: Metrics) -> OutboxLog:
+    def committed(seq: int, payload: Payload) -> None:
+        if payload.get("type") == MARK_TYPE:
+            metrics.mark_committed(seq)
+
     try:
-        return OutboxLog(database)
+        return OutboxLog(database, on_committed=committed)
     except DatabaseUnusableError as error:
         raise ChildSetupError(f"cannot read {database.path}: {error}: {REMEDY}") from error
 

@@ -14,6 +14,7 @@ import msgspec
 from server_proc.problems import FieldError, WrongFieldsError
 from server_proc.timestamps import TimestampError, format_timestamp, parse_timestamp_ms
 
+MARK_TYPE = "attendance"
 MAX_TEXT_CHARS = 128
 # Before this a clock was not set; a day ahead of ours a device's clock or ours is wrong.
 EARLIEST_MS = parse_timestamp_ms("2000-01-01T00:00:00Z")
@@ -82,7 +83,7 @@ def conflicts(asked: NewMark, stored: Mark) -> list[FieldError]:
 def mark_message(mark: Mark) -> dict[str, Any]:
     """Return the mark as every reader sees it: message to the ui, answer to a POST, row of a GET."""
     return {
-        "type": "attendance",
+        "type": MARK_TYPE,
         "id": mark.id,
         "markSeq": mark.mark_seq,
         "personId": mark.person_id,

@@ -242,6 +242,51 @@ def test_readyz_is_503_with_every_reason(get, services, monkeypatch):
     }
 
 
+def test_readyz_is_503_while_the_disk_is_nearly_full(get, monkeypatch):
+    monkeypatch.setattr("server_proc.blueprints.health.MIN_FREE_BYTES", 1 << 60)
+    answer = get("/readyz")
+    assert answer.status_code == 503
+    (reason,) = answer.json["reasons"]
+    assert reason.startswith("disk: ")
+
+
+def test_readyz_is_503_while_the_database_takes_nothing(get, database):
+    with database.write() as transaction:
+        transaction.connection.execute("PRAGMA query_only = ON")
+    answer = get("/readyz")
+    assert answer.status_code == 503
+    (reason,) = answer.json["reasons"]
+    assert reason.startswith("database: ")
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_text_and_openmetrics_if_asked_for(get, client):
+    plain = get("/metrics")
+    assert plain.status_code == 200
+    assert plain.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"axon_build_info{" in plain.data
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"}
+    answer = client.get("/metrics", headers=accept, base_url="http://localhost:1340")
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    assert answer.data.endswith(b"# EOF\n")
+
+
+def test_marks_and_requests_are_counted(post, services):
+    post(body={"personId": "1", "id": "a"})
+    post(body={"personId": "1", "id": "a"})
+    post(body={"personId": "2", "id": "a"})
+    post(body={})
+    post("/nowhere", body={})
+    count = services.metrics.registry.get_sample_value
+    assert [count("axon_marks_total", {"result": each}) for each in ("created", "duplicate", "rejected")] == [1, 1, 2]
+    labels = {"method": "POST", "route": "/api/attendance"}
+    for status, expected in (("201", 1), ("200", 1), ("422", 2)):
+        assert count("axon_http_requests_total", {**labels, "status": status}) == expected
+    assert count("axon_http_requests_total", {"method": "POST", "route": "(none)", "status": "404"}) == 1
+
+
 # -- everything else -----------------------------------------------------------------------------------------------
 
 
