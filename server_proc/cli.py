@@ -50,6 +50,15 @@ def devices(arguments: list[str], context: CommandContext) -> int:
     return 0
 
 
+def simulate(arguments: list[str], context: CommandContext) -> int:
+    """Post marks to a running instance, as card readers would on a morning."""
+    from server_proc import simulate as simulation  # not needed to make a key
+
+    parser = Parser(prog="run.py simulate", description=simulate.__doc__)
+    simulation.add_options(parser)
+    return simulation.run(parser.parse_args(arguments), context)
+
+
 def _add(store: DeviceStore, name: str) -> None:
     key = store.add(name, _now_ms())
     _say(f"added {name}. Its key is shown this once; the device sends it as `Authorization: Bearer <key>`:")
