@@ -17,6 +17,7 @@ from server_proc.services import Services
 def create_app(services: Services) -> Flask:
     """Return the application; the caller wraps its `wsgi_app` with gate and log."""
     app = Flask("axon", static_folder=None, template_folder=None)
+    app.debug = False  # whatever FLASK_DEBUG says
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.merge_slashes = False  # it would answer with an HTML redirect
     app.before_request(_name_route)

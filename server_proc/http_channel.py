@@ -51,7 +51,8 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         reason = error.body.partition(' "')[0]
         log.info("request_refused", status=error.code, reason=reason, request_id=request_id)
         body = encode_problem(ProblemError(error.code, f"{reason}."), request_id)
-        self.channel.server.on_refused(error.code)
+        if (on_refused := self.channel.server.on_refused) is not None:
+            on_refused(error.code)
         self.status = status_line(error.code)
         self.response_headers += [("Content-Type", PROBLEM_TYPE), ("X-Request-Id", request_id)]
         self.set_close_on_finish()

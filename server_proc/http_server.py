@@ -38,13 +38,7 @@ GRACE_S = 0.25
 class HttpServer:
     """Serves an application until told to stop, then answers what it has already received."""
 
-    def __init__(
-        self,
-        app: WSGIApplication,
-        listening_socket: socket.socket,
-        on_refused: Callable[[int], None] = lambda _status: None,
-    ) -> None:
-        """`on_refused(status)` is called for each request that never reaches the application."""
+    def __init__(self, app: WSGIApplication, listening_socket: socket.socket) -> None:
         # On Linux accepted sockets inherit it, so that no answer waits for an acknowledgement of the one before.
         listening_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._map: dict[int, Any] = {}
@@ -64,7 +58,7 @@ class HttpServer:
         self._server.channel_class = Channel
         self._server.is_draining = False
         self._server.answered = 0
-        self._server.on_refused = on_refused
+        self._server.on_refused = None
         self._next_look_s = 0.0
         self._is_stopping = False
         self._lock = threading.Lock()
@@ -74,6 +68,10 @@ class HttpServer:
     def answered(self) -> int:
         """How many requests were answered: it moves as long as somebody is served."""
         return int(self._server.answered)
+
+    def on_refused(self, callback: Callable[[int], None]) -> None:
+        """Have `callback(status)` called for each request that never reaches the application, on a task thread."""
+        self._server.on_refused = callback
 
     def run(self) -> None:
         """Serve; return when `stop` was called and what was in flight has been answered."""

@@ -76,7 +76,8 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
 def _serve_http(context: ChildContext, services: Services, http_socket: socket.socket) -> int:
     address = _address(http_socket)
     app = make_wsgi_app(services, address, context.settings.allowed_hosts)
-    http = HttpServer(app, http_socket, services.metrics.refused)
+    http = HttpServer(app, http_socket)
+    http.on_refused(services.metrics.refused)
     self_check = SelfCheck(
         _reachable(address),
         lambda: http.answered,

@@ -349,7 +349,21 @@ def test_the_log_names_the_route_and_no_person(post, get):
     assert "secret-person" not in repr(logs)
 
 
-def test_there_is_no_debugger_and_no_cors(services, get):
+def test_there_is_no_debugger(services, monkeypatch):
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    monkeypatch.setenv("FLASK_ENV", "development")
     assert not create_app(services).debug
-    answer = get("/healthz")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "HEAD", "DELETE"])
+@pytest.mark.parametrize("path", ["/healthz", "/api/attendance", "/nowhere"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:1340", "null"])
+def test_no_page_is_ever_allowed_in_by_cors(client, method, path, origin):
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    answer = client.open(path, method=method, headers=asked, base_url="http://localhost:1340")
     assert not [name for name, _ in answer.headers if name.lower().startswith("access-control")]
+    assert (answer.status_code == 403) == (origin != "http://localhost:1340")
