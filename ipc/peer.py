@@ -315,8 +315,8 @@ class Peer:
     def _note_ack(self, seq: int) -> None:
         previous, seq = self.acked_seq, min(seq, self.connection.cursor)
         if seq > previous:
-            self.acked_seq = seq
             self._hub.ack_handlers.call(self._hub.logger, previous, seq)
+            self.acked_seq = seq  # last: whoever sees it finds what the handlers have made of it
         probe = self._probe
         if probe is not None and seq >= probe[0]:
             latency_s = time.monotonic() - probe[1]

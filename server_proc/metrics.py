@@ -78,12 +78,13 @@ class Metrics:
         """Count a request that never reached the application."""
         self._refused.labels(status).inc()
 
-    def marks(self, result: str, count: int = 1) -> None:
-        """Count marks that were asked for: CREATED, DUPLICATE or REJECTED."""
+    def marks_not_stored(self, result: str, count: int = 1) -> None:
+        """Count marks that were asked for in vain: DUPLICATE or REJECTED."""
         self._marks[result].inc(count)
 
     def mark_committed(self, seq: int) -> None:
-        """Note that the message `seq` announces a mark, now committed. Called in the order of seqs."""
+        """Count a new mark, whoever asked for it: the message `seq` announces it. Called in the order of seqs."""
+        self._marks[CREATED].inc()
         committed_s = self._committed_s
         committed_s[seq] = self._clock()
         if len(committed_s) > MAX_UNACKED:

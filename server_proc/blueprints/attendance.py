@@ -11,7 +11,7 @@ from server_proc.json_answer import json_answer
 from server_proc.json_body import read_json_object
 from server_proc.mark_query import parse_mark_query
 from server_proc.marks import mark_message, parse_new_mark
-from server_proc.metrics import CREATED, DUPLICATE, REJECTED
+from server_proc.metrics import DUPLICATE, REJECTED
 from server_proc.problems import ProblemError
 from server_proc.request_log import REQUEST_ID
 from server_proc.services import Services
@@ -28,11 +28,12 @@ def attendance_blueprint(services: Services) -> Blueprint:
             new = msgspec.structs.replace(asked, request_id=request.environ.get(REQUEST_ID))
             mark, is_new = services.store.record(new, now_ms)
         except ProblemError:
-            services.metrics.marks(REJECTED)
+            services.metrics.marks_not_stored(REJECTED)
             raise
-        services.metrics.marks(CREATED if is_new else DUPLICATE)
         if is_new:
             services.hub.announce()
+        else:
+            services.metrics.marks_not_stored(DUPLICATE)
         return json_answer(mark_message(mark), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     @blueprint.get("")

@@ -54,10 +54,10 @@ def test_paths_without_a_route_and_made_up_methods_are_one_row(metrics):
 
 def test_results_of_marks_are_there_from_the_beginning(metrics):
     assert [value(metrics, "axon_marks_total", result=each) for each in (CREATED, DUPLICATE, REJECTED)] == [0, 0, 0]
-    metrics.marks(CREATED)
-    metrics.marks(CREATED, 3)
-    metrics.marks(REJECTED)
-    assert [value(metrics, "axon_marks_total", result=each) for each in (CREATED, DUPLICATE, REJECTED)] == [4, 0, 1]
+    metrics.mark_committed(1)
+    metrics.marks_not_stored(DUPLICATE, 3)
+    metrics.marks_not_stored(REJECTED)
+    assert [value(metrics, "axon_marks_total", result=each) for each in (CREATED, DUPLICATE, REJECTED)] == [1, 3, 1]
 
 
 def test_refused_requests_are_counted_by_status(metrics):
@@ -95,7 +95,7 @@ def test_what_this_is_and_what_it_uses(metrics):
 
 
 def test_two_servers_in_one_process_do_not_share_figures(metrics):
-    metrics.marks(CREATED)
+    metrics.mark_committed(1)
     assert value(Metrics(), "axon_marks_total", result=CREATED) == 0
 
 
