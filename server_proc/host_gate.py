@@ -72,7 +72,7 @@ class HostRules:
         bound = () if self._is_wildcard else (_plain_address(host) or host.lower(),)
         self._names = frozenset((*LOOPBACK_NAMES, *bound))
         given = {name.lower() for name in allowed_hosts}
-        self._allowed = frozenset(given | {f"{name}:{port}" for name in given if name.endswith("]") or ":" not in name})
+        self._allowed = frozenset(given | {f"{name}:{port}" for name in given if ":" not in name})
 
     def fault(self, environ: Mapping[str, Any]) -> ProblemError | None:
         """Return why a request is refused, or None."""

@@ -18,7 +18,7 @@ from server_proc.arrivals import Plan, arrivals
 from server_proc.simulator import Figures, Simulator, Target, Unauthorized
 
 MAX_RATE_PER_S = 10_000.0
-MAX_PEOPLE = 1_000_000
+MAX_PEOPLE = 100_000
 MAX_DURATION_S = 7 * 24 * 3600.0
 MAX_REASONS = 5
 _UNITS_S = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
