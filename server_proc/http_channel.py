@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
+from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]
 from waitress.task import ErrorTask, WSGITask  # type: ignore[import-untyped]
 from waitress.utilities import Error  # type: ignore[import-untyped]
 
@@ -61,6 +62,16 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Refuses what makes waitress's parser raise: an address that is none, a length of thousands of digits."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("Its target or its Content-Length is none") from error
+
+
 class TooSlow(Error):  # type: ignore[misc]
     """What waitress has no error for."""
 
@@ -71,6 +82,7 @@ class TooSlow(Error):  # type: ignore[misc]
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection."""
 
+    parser_class = Parser
     task_class = Task
     error_task_class = ProblemTask
     request: Any
