@@ -28,6 +28,8 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_payloads: bool = False
     log_level: str = "info"
     cooldown_s: int = 60
+    allowed_hosts: tuple[str, ...] = ()
+    """Names beyond its address by which the server may be asked for over HTTP."""
 
 
 class ChildContext(Protocol):

@@ -18,14 +18,14 @@ RESULTS = ("created", "duplicate", "rejected")
 ParsedMark = NewMark | WrongFieldsError
 
 
-def parse_batch(body: Mapping[str, Any], now_ms: int) -> list[ParsedMark]:
+def parse_batch(body: Mapping[str, Any], now_ms: int, request_id: str | None = None) -> list[ParsedMark]:
     """Return each mark of the batch, or what is wrong with it. Raises WrongFieldsError when it is no batch."""
     marks = body.get("marks")
     if not isinstance(marks, list):
         raise WrongFieldsError([FieldError("marks", f"is required: an array of 1 to {MAX_MARKS} marks")])
     if not 1 <= len(marks) <= MAX_MARKS:
         raise WrongFieldsError([FieldError("marks", f"must have 1 to {MAX_MARKS} marks, has {len(marks)}")])
-    return [_parse(mark, now_ms) for mark in marks]
+    return [_parse(mark, now_ms, request_id) for mark in marks]
 
 
 def batch_answer(results: list[Recorded | WrongFieldsError]) -> dict[str, Any]:
@@ -35,11 +35,11 @@ def batch_answer(results: list[Recorded | WrongFieldsError]) -> dict[str, Any]:
     return {**counts, "results": answers}
 
 
-def _parse(mark: object, now_ms: int) -> ParsedMark:
+def _parse(mark: object, now_ms: int, request_id: str | None) -> ParsedMark:
     if not isinstance(mark, dict):
         return WrongFieldsError([FieldError("mark", 'must be an object, such as {"personId": "12345"}')])
     try:
-        return parse_new_mark(mark, now_ms)
+        return parse_new_mark(mark, now_ms, request_id)
     except WrongFieldsError as error:
         return error
 

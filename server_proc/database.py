@@ -22,6 +22,7 @@ from server_proc.group_commit import GroupCommit
 from server_proc.group_commit import Transaction as Transaction  # part of what `write` gives
 from server_proc.schema import BUSY_TIMEOUT_S, connect, create_file, migrate
 
+DATABASE_NAME = "attendance.db"  # in the state directory
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 CLOSE_PATIENCE_S = 1.0
 LOG_PATIENCE_MS = 250
@@ -73,9 +74,13 @@ class Database:
             self._idle_readers.append(connection)
 
     def check_writable(self, timeout_s: float) -> None:
-        """Raise DatabaseError when no transaction could be written now."""
-        with self.write(timeout_s):
-            pass
+        """Raise DatabaseError when no transaction could be written now; to know that, one is."""
+        with self.write(timeout_s) as transaction:
+            # Another value each time: SQLite writes no page whose content stays the same.
+            transaction.connection.execute(
+                "INSERT INTO meta (key, value) VALUES ('checked', '1')"
+                " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) % 1000 + 1"
+            )
 
     def log_bytes(self) -> int:
         """Return the size of the write-ahead log."""

@@ -14,6 +14,7 @@ import msgspec
 from server_proc.problems import FieldError, WrongFieldsError
 from server_proc.timestamps import TimestampError, format_timestamp, parse_timestamp_ms
 
+MARK_TYPE = "attendance"
 MAX_TEXT_CHARS = 128
 # Before this a clock was not set; a day ahead of ours a device's clock or ours is wrong.
 EARLIEST_MS = parse_timestamp_ms("2000-01-01T00:00:00Z")
@@ -33,6 +34,8 @@ class NewMark(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     timestamp_ms: int | None = None
     source: str | None = None
+    request_id: str | None = None
+    """Of the HTTP request that asks for it: not part of the mark, it follows the announcement through the logs."""
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """Why it does not count; None for a mark that stands."""
 
 
-def parse_new_mark(body: Mapping[str, Any], now_ms: int) -> NewMark:
+def parse_new_mark(body: Mapping[str, Any], now_ms: int, request_id: str | None = None) -> NewMark:
     """Check a decoded JSON object and return the mark it asks for; unknown fields are ignored.
 
     Raises WrongFieldsError naming every wrong field. (msgspec's typed decoding stops at the first.)
@@ -62,7 +65,7 @@ def parse_new_mark(body: Mapping[str, Any], now_ms: int) -> NewMark:
     timestamp_ms = _timestamp(body, now_ms, errors)
     if errors or person_id is None:
         raise WrongFieldsError(errors)
-    return NewMark(person_id=person_id, id=mark_id, timestamp_ms=timestamp_ms, source=source)
+    return NewMark(person_id=person_id, id=mark_id, timestamp_ms=timestamp_ms, source=source, request_id=request_id)
 
 
 def conflicts(asked: NewMark, stored: Mark) -> list[FieldError]:
@@ -83,7 +86,7 @@ def conflicts(asked: NewMark, stored: Mark) -> list[FieldError]:
 def mark_message(mark: Mark) -> dict[str, Any]:
     """Return the mark as every reader sees it: message to the ui, answer to a POST, row of a GET."""
     return {
-        "type": "attendance",
+        "type": MARK_TYPE,
         "id": mark.id,
         "markSeq": mark.mark_seq,
         "personId": mark.person_id,
@@ -93,6 +96,12 @@ def mark_message(mark: Mark) -> dict[str, Any]:
         "voided": mark.void_reason is not None,
         "voidReason": mark.void_reason,
     }
+
+
+def mark_announcement(mark: Mark, request_id: str | None) -> dict[str, Any]:
+    """Return the message that announces a new mark to the ui."""
+    message = mark_message(mark)
+    return message if request_id is None else {**message, "requestId": request_id}
 
 
 def text_fault(value: object) -> str | None:

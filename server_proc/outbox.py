@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from itertools import takewhile
 from typing import cast
 
@@ -42,11 +43,14 @@ class OutboxLog:
         clock: Callable[[], float] = time.time,
         tail_messages: int = TAIL_MESSAGES,
         tail_bytes: int = TAIL_BYTES,
+        on_committed: Callable[[int, Payload], None] | None = None,
     ) -> None:
+        """`on_committed(seq, payload)` is called for each message once it is committed, in the order of seqs."""
         self._database = database
         self._clock = clock
         self._tail_messages = tail_messages
         self._tail_bytes = tail_bytes
+        self._on_committed = on_committed
         self._max_frame_bytes = Limits().max_frame_bytes
         with database.read() as connection:
             epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
@@ -85,6 +89,8 @@ class OutboxLog:
         )
         seq = cast(int, cursor.lastrowid)  # None only before the first INSERT
         encoded = encode_message(seq, ts, encoded_payload)
+        if self._on_committed is not None:
+            transaction.after_commit(partial(self._on_committed, seq, payload))
         transaction.after_commit(lambda: self._keep(seq, encoded))
         return seq
 

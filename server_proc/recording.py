@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from server_proc.batch import ParsedMark, batch_answer
+from server_proc.batch import RESULTS, ParsedMark, batch_answer
 from server_proc.database import Database, Transaction
 from server_proc.idempotency import KeyedRequest, recall, remember
 from server_proc.marks import NewMark, mark_message
@@ -18,12 +18,14 @@ from server_proc.problems import WrongFieldsError
 from server_proc.store import MarkStore, Outcome, Recorded
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What is answered, and whether there is something to announce."""
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is answered, and how many marks became what."""
 
     status: HTTPStatus
     body: bytes
-    is_news: bool = False
+    created: int = 0
+    duplicate: int = 0
+    rejected: int = 0
 
 
 def answer_once(
@@ -37,7 +39,7 @@ def answer_once(
         if keyed is None:
             return make(transaction)
         if (stored := recall(transaction.connection, keyed, now_ms)) is not None:
-            return Answer(HTTPStatus.OK, stored)
+            return Answer(status=HTTPStatus.OK, body=stored, duplicate=1)
         answer = make(transaction)
         remember(transaction.connection, keyed, answer.body, now_ms)
         return answer
@@ -50,15 +52,18 @@ def record_mark(store: MarkStore, transaction: Transaction, new: NewMark, now_ms
     message = mark_message(msgspec.structs.replace(recorded.mark, void_reason=None))
     if recorded.outcome is Outcome.DUPLICATE:
         message["duplicate"] = True
-    is_new = recorded.outcome is Outcome.CREATED
-    return Answer(HTTPStatus.CREATED if is_new else HTTPStatus.OK, msgspec.json.encode(message), is_new)
+    body = msgspec.json.encode(message)
+    if recorded.outcome is Outcome.CREATED:
+        return Answer(status=HTTPStatus.CREATED, body=body, created=1)
+    return Answer(status=HTTPStatus.OK, body=body, duplicate=1)
 
 
 def record_batch(store: MarkStore, transaction: Transaction, marks: Sequence[ParsedMark], now_ms: int) -> Answer:
     """Record those marks of a batch that are right."""
     results = [_result(store, transaction, mark, now_ms) for mark in marks]
-    is_news = any(isinstance(result, Recorded) and result.outcome is Outcome.CREATED for result in results)
-    return Answer(HTTPStatus.OK, msgspec.json.encode(batch_answer(results)), is_news)
+    body = batch_answer(results)
+    counts = {name: body[name] for name in RESULTS}
+    return Answer(status=HTTPStatus.OK, body=msgspec.json.encode(body), **counts)
 
 
 def _result(store: MarkStore, transaction: Transaction, mark: ParsedMark, now_ms: int) -> Recorded | WrongFieldsError:

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from server_proc.database import Database
+from server_proc.metrics import Metrics
 from server_proc.outbox import OutboxLog
 from server_proc.people import PeopleStore
 from server_proc.snapshots import SnapshotReader
@@ -42,6 +43,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: SnapshotReader
     hub: Announcer
     clock: Clock = time.time
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     def now_ms(self) -> int:
         return int(self.clock() * 1000)

@@ -16,7 +16,7 @@ import msgspec
 
 from server_proc.cooldown import recall_duplicate, remember_duplicate, standing_seq
 from server_proc.database import Database, Transaction
-from server_proc.marks import Mark, NewMark, conflicts, mark_message
+from server_proc.marks import Mark, NewMark, conflicts, mark_announcement
 from server_proc.outbox import OutboxLog
 from server_proc.problems import WrongFieldsError
 
@@ -86,7 +86,7 @@ class MarkStore:
                 remember_duplicate(connection, new, standing, now_ms)
             return Recorded(_get(connection, standing), Outcome.DUPLICATE)
         mark = _insert(connection, new, now_ms)
-        self._outbox.add(transaction, mark_message(mark))
+        self._outbox.add(transaction, mark_announcement(mark, new.request_id))
         return Recorded(mark, Outcome.CREATED)
 
     def list_marks(self, query: MarkQuery) -> list[Mark]:

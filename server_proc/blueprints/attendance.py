@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,10 @@ from server_proc.json_answer import encoded_json_answer, json_answer
 from server_proc.json_body import MAX_BULK_BYTES, read_json_object
 from server_proc.mark_query import parse_mark_query
 from server_proc.marks import mark_message, parse_new_mark
+from server_proc.metrics import DUPLICATE, REJECTED
+from server_proc.problems import ProblemError
 from server_proc.recording import Answer, answer_once, record_batch, record_mark
+from server_proc.request_log import REQUEST_ID
 from server_proc.services import Services
 
 PATH = "/api/attendance"
@@ -27,16 +31,18 @@ def attendance_blueprint(services: Services) -> Blueprint:
     @blueprint.post(PATH)
     def post_mark() -> Response:
         now_ms = services.now_ms()
-        body = read_json_object(request)
-        new = parse_new_mark(body, now_ms)
-        return _recorded(services, body, now_ms, partial(record_mark, services.store, new=new, now_ms=now_ms))
+        with _rejections_counted(services):
+            body = read_json_object(request)
+            new = parse_new_mark(body, now_ms, request.environ.get(REQUEST_ID))
+            return _recorded(services, body, now_ms, partial(record_mark, services.store, new=new, now_ms=now_ms))
 
     @blueprint.post(f"{PATH}:batch")
     def post_batch() -> Response:
         now_ms = services.now_ms()
-        body = read_json_object(request, MAX_BULK_BYTES)
-        marks = parse_batch(body, now_ms)
-        return _recorded(services, body, now_ms, partial(record_batch, services.store, marks=marks, now_ms=now_ms))
+        with _rejections_counted(services):
+            body = read_json_object(request, MAX_BULK_BYTES)
+            marks = parse_batch(body, now_ms, request.environ.get(REQUEST_ID))
+            return _recorded(services, body, now_ms, partial(record_batch, services.store, marks=marks, now_ms=now_ms))
 
     @blueprint.get(PATH)
     def list_marks() -> Response:
@@ -48,9 +54,20 @@ def attendance_blueprint(services: Services) -> Blueprint:
     return blueprint
 
 
+@contextmanager
+def _rejections_counted(services: Services) -> Iterator[None]:
+    try:
+        yield
+    except ProblemError:
+        services.metrics.marks_not_stored(REJECTED)
+        raise
+
+
 def _recorded(services: Services, body: dict[str, Any], now_ms: int, make: Callable[[Transaction], Answer]) -> Response:
     keyed = keyed_request(request.headers.get(KEY_FIELD), request.path, body)
     answer = answer_once(services.database, keyed, now_ms, make)
-    if answer.is_news:
+    if answer.created:
         services.hub.announce()
+    services.metrics.marks_not_stored(DUPLICATE, answer.duplicate)
+    services.metrics.marks_not_stored(REJECTED, answer.rejected)
     return encoded_json_answer(answer.body, answer.status)

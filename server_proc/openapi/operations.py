@@ -204,6 +204,18 @@ OPERATIONS: dict[str, Operation] = {
             ),
         },
     ),
+    "metrics.show_metrics": Operation(
+        summary="Figures for Prometheus",
+        tag="operations",
+        answers={
+            Status.OK: Success(
+                description="In the text format, or in OpenMetrics if `Accept` asks for it.",
+                shape={"type": "string"},
+                media_type="text/plain",
+                example='axon_marks_total{result="created"} 17.0\n',
+            )
+        },
+    ),
     "openapi.describe": Operation(
         summary="Describe this API",
         tag="operations",

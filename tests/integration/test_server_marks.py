@@ -6,7 +6,8 @@ import socket
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from structlog.testing import capture_logs
 
 from ipc import ChildSetupError, RequestError
 from server_proc import self_check
+from server_proc.database import open_database
+from server_proc.devices import DeviceStore
 from server_proc.main import run
 from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask
 
@@ -38,9 +41,24 @@ def server(sockets, state_dir):
         yield server
 
 
+@contextmanager
+def device_store(state_dir):
+    with closing(open_database(state_dir / "attendance.db")) as database:
+        yield DeviceStore(database)
+
+
+def device_key(state_dir, name):
+    with device_store(state_dir) as devices:
+        return devices.add(name, 0)
+
+
 def rows(state_dir, sql):
     with closing(sqlite3.connect(state_dir / "attendance.db")) as connection:
         return connection.execute(sql).fetchall()
+
+
+def without_request(payload):
+    return {key: value for key, value in payload.items() if key != "requestId"}
 
 
 def post_many(server, threads_count, each, door="door"):
@@ -74,7 +92,8 @@ def test_a_mark_reaches_every_client_as_it_was_answered(server):
         assert answer.status == 201
         for client in (one, two):
             client.wait_for_seq(1)
-            assert client.messages[0].payload == answer.json
+            assert without_request(client.messages[0].payload) == answer.json
+            assert client.messages[0].payload["requestId"] == answer.headers["X-Request-Id"]
 
 
 def test_16_posters_at_once_are_all_stored_once_and_announced_once_in_order(server, state_dir):
@@ -83,7 +102,7 @@ def test_16_posters_at_once_are_all_stored_once_and_announced_once_in_order(serv
         client.wait_for_seq(800)
         assert client.seqs == list(range(1, 801))
         assert client.gaps == []
-        told = [message.payload for message in client.messages]
+        told = [without_request(message.payload) for message in client.messages]
     assert sorted(mark["markSeq"] for mark in marks) == list(range(1, 801))
     assert told == sorted(marks, key=lambda mark: mark["markSeq"])
     assert rows(state_dir, "SELECT count(*), count(DISTINCT person_id) FROM marks") == [(800, 800)]
@@ -158,9 +177,9 @@ def test_a_chunked_body_within_the_limit_is_stored(server):
 
 
 def test_a_foreign_host_is_refused(server):
-    for host in ("evil.example", f"evil.example:{server.port}", f"localhost:{server.port + 1}"):
+    for host in ("evil.example", f"evil.example:{server.port}", f"localhost:{server.port + 1}", "localhost"):
         assert server.request("GET", "/healthz", headers={"Host": host}).status == 403
-    for host in ("localhost", f"127.0.0.1:{server.port}", f"[::1]:{server.port}"):
+    for host in (f"localhost:{server.port}", f"127.0.0.1:{server.port}", f"[::1]:{server.port}"):
         assert server.request("GET", "/healthz", headers={"Host": host}).status == 200
 
 
@@ -261,8 +280,8 @@ def test_a_server_that_cannot_answer_itself_ends_with_an_error(sockets, state_di
     server.stop()
 
 
-def refusal(sockets, state_dir):
-    server = RunningServer(sockets, state_dir)
+def refusal(sockets, state_dir, **settings):
+    server = RunningServer(sockets, state_dir, **settings)
     with closing(server.context.http_socket), pytest.raises(ChildSetupError) as caught:
         run(server.context)
     assert "\n" not in str(caught.value)
@@ -305,13 +324,50 @@ def test_a_key_that_is_too_short_is_refused_with_one_line(sockets, state_dir):
         run(server.context)
 
 
-def test_an_address_that_other_machines_can_reach_is_refused(tmp_path, state_dir):
+# -- from other machines -------------------------------------------------------------------------------------------
+
+
+def test_where_others_could_post_the_server_does_not_start_without_a_key(tmp_path, state_dir):
     sockets = Sockets(tmp_path, host="0.0.0.0")
     try:
-        assert "--host 127.0.0.1" in refusal(sockets, state_dir)
+        line = refusal(sockets, state_dir)
+        assert "run.py devices add" in line
+        assert str(state_dir) in line
+        revoked = device_key(state_dir, "door")
+        with device_store(state_dir) as devices:
+            devices.revoke("door", 0)
+        assert "no device has a key" in refusal(sockets, state_dir)
+        assert revoked not in line
     finally:
         sockets.close()
-    assert not state_dir.exists()
+
+
+def test_further_names_need_keys_on_loopback_too(sockets, state_dir):
+    assert "--allowed-hosts axon.example" in refusal(sockets, state_dir, allowed_hosts=("axon.example",))
+    key = device_key(state_dir, "proxy")
+    with RunningServer(sockets, state_dir, allowed_hosts=("axon.example",)) as server:
+        assert server.request("GET", "/readyz", headers={"Host": "axon.example"}).status == 401
+        headers = {"Host": "axon.example", "Authorization": f"Bearer {key}"}
+        assert server.request("GET", "/readyz", headers=headers).status == 200
+
+
+def test_every_request_brings_a_key_until_it_is_revoked(tmp_path, state_dir):
+    key = device_key(state_dir, "door")
+    sockets = Sockets(tmp_path, host="0.0.0.0")
+    with closing(sockets), RunningServer(sockets, state_dir) as server:
+        assert server.post({"personId": "1"}).status == 401
+        assert server.request("GET", "/healthz").status == 200
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)) as connection:
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+            post = partial(ask, connection, "POST", "/api/attendance", b'{"personId": "1"}', headers)
+            assert post().status == 201
+            with device_store(state_dir) as devices:  # as another process would
+                assert devices.all()[0].last_seen_ms is not None
+                devices.revoke("door", 0)
+            refused = post()
+            assert refused.status == 401
+            assert refused.headers["Www-Authenticate"].startswith("Bearer")
+    assert rows(state_dir, "SELECT count(*) FROM marks") == [(1,)]
 
 
 def test_a_child_without_its_sockets_is_refused(sockets, state_dir):
