@@ -18,7 +18,7 @@ from server_proc import self_check
 from server_proc.database import open_database
 from server_proc.devices import DeviceStore
 from server_proc.main import run
-from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask
+from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask, without_request
 
 pytestmark = pytest.mark.leak_checked
 
@@ -55,10 +55,6 @@ def device_key(state_dir, name):
 def rows(state_dir, sql):
     with closing(sqlite3.connect(state_dir / "attendance.db")) as connection:
         return connection.execute(sql).fetchall()
-
-
-def without_request(payload):
-    return {key: value for key, value in payload.items() if key != "requestId"}
 
 
 def post_many(server, threads_count, each, door="door"):
