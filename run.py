@@ -13,4 +13,11 @@ if __name__ == "__main__":
         from launcher.cli import main
     except ModuleNotFoundError as error:
         sys.exit(f"axon: {error}; run `make run` once, or use .venv/bin/python")
-    sys.exit(main())
+    sys.exit(
+        main(
+            commands={
+                "devices": ("server_proc.cli:devices", "Add, list or revoke the keys of devices on other machines."),
+                "simulate": ("server_proc.cli:simulate", "Post marks to a running instance, as card readers would."),
+            }
+        )
+    )

@@ -27,6 +27,9 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
     offscreen: bool = False
     log_payloads: bool = False
     log_level: str = "info"
+    cooldown_s: int = 60
+    allowed_hosts: tuple[str, ...] = ()
+    """Names beyond its address by which the server may be asked for over HTTP."""
 
 
 class ChildContext(Protocol):

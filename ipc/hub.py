@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ipc.peer import Peer
 
 MessageHandler = Callable[[Payload], None]
+AckHandler = Callable[[int, int], None]
 RequestHandler = Callable[[Payload], Payload]
 
 
@@ -29,6 +30,7 @@ class Hub:
         self.log = log
         self.limits = limits
         self.message_handlers: Handlers[MessageHandler] = Handlers()
+        self.ack_handlers: Handlers[AckHandler] = Handlers()
         self.request_handlers: dict[str, RequestHandler] = {}
         self.clients = ClientRecords(limits.max_known_clients)
         self.authkey = b""

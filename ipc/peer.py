@@ -188,6 +188,7 @@ class Peer:
                 self._announce_gap,
                 self._hello.max_frame_bytes,
             )
+            self.acked_seq = cursor  # what it has come with, or never asked for, is nothing that it lags behind with
         except Exception:
             self._socket.close()  # a log on disk may fail; the client comes again
             hub.clients.depart(self.client)
@@ -312,7 +313,10 @@ class Peer:
             self._hub.traffic.sent(self.id, encoded, count)
 
     def _note_ack(self, seq: int) -> None:
-        self.acked_seq = max(self.acked_seq, min(seq, self.connection.cursor))
+        previous, seq = self.acked_seq, min(seq, self.connection.cursor)
+        if seq > previous:
+            self._hub.ack_handlers.call(self._hub.logger, previous, seq)
+            self.acked_seq = seq  # last: whoever sees it finds what the handlers have made of it
         probe = self._probe
         if probe is not None and seq >= probe[0]:
             latency_s = time.monotonic() - probe[1]

@@ -17,7 +17,7 @@ from ipc.authkey import resolve_key
 from ipc.connection import LAST_WORDS_S
 from ipc.endpoint import DEFAULT_SOCKET_PATH, Endpoint, check_path, listening_socket
 from ipc.errors import IpcError
-from ipc.hub import Hub, MessageHandler, RequestHandler
+from ipc.hub import AckHandler, Hub, MessageHandler, RequestHandler
 from ipc.limits import Limits
 from ipc.logs import get_logger
 from ipc.message_log import MemoryLog, MessageLog
@@ -142,6 +142,10 @@ class SocketServer:
     def add_message_handler(self, handler: MessageHandler) -> MessageHandler:
         """Have `handler(payload)` called with each message of a client, on that client's thread."""
         return self._hub.message_handlers.add(handler)
+
+    def add_ack_handler(self, handler: AckHandler) -> AckHandler:
+        """Have `handler(previous_seq, seq)` called when a client has handled the messages between, on its thread."""
+        return self._hub.ack_handlers.add(handler)
 
     def on_request(self, kind: str) -> Callable[[H], H]:
         """Return a decorator: `handler(payload) -> reply` answers the requests whose "type" is `kind`.

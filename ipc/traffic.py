@@ -17,6 +17,7 @@ LINES_PER_S = 20
 _WINDOW_S = 1.0
 _LATENCY_SAMPLES = 1000
 _STOP_S = 0.3
+_MAX_ID_CHARS = 64
 
 _Fields = dict[str, Any]
 _decode_lines = msgspec.json.Decoder(dict[str, Any]).decode_lines
@@ -185,8 +186,17 @@ class TrafficLog:
         payload = message.get("payload") or {}
         fields: _Fields = {"op": message["op"], "type": payload.get("type"), "size_bytes": len(_encode(message))}
         fields |= {key: message[key] for key in ("seq", "id") if key in message}
+        if _is_id(request_id := payload.get("requestId")):
+            fields["request_id"] = request_id
         if "error" in message:
             fields["error"] = message["error"]["code"]
         if self._log_payloads:
             fields["payload"] = payload
         return fields
+
+
+def _is_id(value: object) -> bool:
+    """Whether `value` looks like an id made by a program: short, and without a blank that a text would have."""
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID_CHARS:
+        return False
+    return value.isascii() and value.isprintable() and " " not in value

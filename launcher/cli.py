@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from ipc.command import CommandError
 from launcher import launch, remote
 from launcher.errors import EXIT_OK, EXIT_USAGE, LauncherError, SettingsError
+from launcher.package_command import package_command
 from launcher.settings import LOG_FORMATS, LOG_LEVELS, UI_MODES, Settings, checked, socket_path_of
 from launcher.spec import CHILDREN, UI, ChildSpec
 from launcher.status import table
@@ -26,14 +28,24 @@ _INTERRUPTED = 130
 _DEFAULTS = Settings()
 
 
-def main(arguments: Sequence[str] | None = None, specs: tuple[ChildSpec, ...] = CHILDREN) -> int:
-    """Do what the command line asks for; return the exit code. `specs` are the children of a launch."""
+def main(
+    arguments: Sequence[str] | None = None,
+    specs: tuple[ChildSpec, ...] = CHILDREN,
+    commands: Mapping[str, tuple[str, str]] | None = None,
+) -> int:
+    """Do what the command line asks for; return the exit code. `specs` are the children of a launch.
+
+    `commands` are subcommands of other packages by name: "module:function" as ipc.command describes it, and a line of
+    help. The module is imported when the command is called.
+    """
     _fill_standard_descriptors()
+    for name, (entry, words) in (commands or {}).items():
+        axon.add_command(package_command(name, entry, words))
     try:
         result = axon.main(args=arguments, prog_name="run.py", standalone_mode=False, obj=specs)
     except click.ClickException as error:
         return _complain(error.format_message(), EXIT_USAGE)
-    except LauncherError as error:
+    except (LauncherError, CommandError) as error:
         return _complain(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
@@ -79,7 +91,10 @@ def _read_file(context: click.Context, _parameter: click.Parameter, file: str | 
     context_settings={"auto_envvar_prefix": "AXON", "show_default": True, "help_option_names": ["-h", "--help"]},
 )
 @click.option("--socket", default=_DEFAULTS.socket, help="Path of the Unix socket; also names the instance.")
-@click.option("--host", default=_DEFAULTS.host, help="Loopback address for HTTP.")
+@click.option("--host", default=_DEFAULTS.host, help="Address for HTTP; all but loopback need device keys.")
+@click.option(
+    "--allowed-hosts", default="", help="Names, with commas, that HTTP may also be asked for by: need keys too."
+)
 @click.option("--port", type=int, default=_DEFAULTS.port, help="Port for HTTP; 0 takes a free one.")
 @click.option("--state-dir", default="", help="Database and logs.  [default: ~/.local/state/axon-attendance]")
 @click.option("--ui", type=click.Choice(UI_MODES), default=_DEFAULTS.ui, help="auto: a window if there is a display.")
@@ -87,6 +102,7 @@ def _read_file(context: click.Context, _parameter: click.Parameter, file: str | 
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default=_DEFAULTS.log_level, help="Least level logged.")
 @click.option("--log-payloads", is_flag=True, help="Show messages in the log: they are personal data.")
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
+@click.option("--cooldown-s", type=int, default=_DEFAULTS.cooldown_s, help="Seconds until a person counts again.")
 @click.option(
     "--config",
     is_eager=True,

@@ -27,7 +27,7 @@ from launcher.log_outputs import make_writers
 from launcher.logs import LogPipeline
 from launcher.process import stop_resource_tracker
 from launcher.process_table import Supplies
-from launcher.settings import Settings, make_state_dir, why_offscreen
+from launcher.settings import Settings, allowed_hosts_of, make_state_dir, why_offscreen
 from launcher.sockets import ServerSockets
 from launcher.spec import UI, ChildSpec
 from launcher.status import Snapshot
@@ -168,5 +168,7 @@ def _child_settings(settings: Settings, specs: tuple[ChildSpec, ...], first: Sna
         state_dir=settings.state_dir,
         offscreen=reason is not None,
         log_payloads=settings.log_payloads,
+        cooldown_s=settings.cooldown_s,
         log_level=settings.log_level,
+        allowed_hosts=allowed_hosts_of(settings),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ DEFAULT_PORT = 1340
 UI_MODES = ("auto", "offscreen", "none")
 LOG_FORMATS = ("auto", "console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+MAX_COOLDOWN_S = 24 * 60 * 60
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9._-]{1,253}(?::[1-9][0-9]{0,4})?", re.ASCII)
 _HEADLESS_PLATFORMS = ("offscreen", "minimal")
 
 
@@ -30,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     socket: str = DEFAULT_SOCKET_PATH
     host: str = "127.0.0.1"
+    allowed_hosts: str = ""
     port: int = DEFAULT_PORT
     state_dir: str = ""
     ui: str = "auto"
@@ -37,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     log_payloads: bool = False
     exit_on_fatal: bool = False
+    cooldown_s: int = 60
 
     @property
     def control_socket(self) -> str:
@@ -65,13 +70,33 @@ def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
     settings = msgspec.structs.replace(
         settings,
         socket=socket_path_of(settings.socket),
-        state_dir=str(Path(settings.state_dir or _default_state_dir(environment)).expanduser().absolute()),
+        state_dir=state_dir_of(settings, environment),
     )
     _check_socket(settings)
     _check_host(settings.host)
+    allowed_hosts_of(settings)
     if not 0 <= settings.port <= 65535:
         raise SettingsError(f"--port {settings.port}: choose 1 to 65535, or 0 for a free port")
+    if not 0 <= settings.cooldown_s <= MAX_COOLDOWN_S:
+        raise SettingsError(f"--cooldown-s {settings.cooldown_s}: choose 0 to {MAX_COOLDOWN_S} seconds")
     return settings
+
+
+def allowed_hosts_of(settings: Settings) -> tuple[str, ...]:
+    """Return the names in `--allowed-hosts`. Raises SettingsError."""
+    names = tuple(name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip())
+    for name in names:
+        if _HOST_NAME.fullmatch(name) is None:
+            raise SettingsError(
+                f"--allowed-hosts: {name!r} is not a host name such as axon.example or axon.example:8443;"
+                " separate several with commas"
+            )
+    return names
+
+
+def state_dir_of(settings: Settings, environment: Mapping[str, str]) -> str:
+    """Return the absolute path of the state directory."""
+    return str(Path(settings.state_dir or _default_state_dir(environment)).expanduser().absolute())
 
 
 def make_state_dir(path: str) -> None:
@@ -128,12 +153,12 @@ def _check_socket(settings: Settings) -> None:
 
 
 def _check_host(host: str) -> None:
+    """Check that `host` is an address. Whether others may reach it is for the server to say, which has the keys."""
     try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        if host != "localhost":
+            ipaddress.ip_address(host)
     except ValueError:
-        raise SettingsError(f"--host {host!r}: give a loopback address such as 127.0.0.1 or ::1") from None
-    if not is_loopback:
         raise SettingsError(
-            f"--host {host}: other machines may only connect with device keys, which do not exist yet; "
-            "use 127.0.0.1, ::1 or localhost"
-        )
+            f"--host {host!r}: give an address: 127.0.0.1 or ::1 for this machine alone, one of its own addresses or"
+            " 0.0.0.0 for others too; names for it go into --allowed-hosts"
+        ) from None

@@ -15,6 +15,8 @@ from ipc.errors import AddressError
 from launcher.errors import SettingsError
 
 _BACKLOG = 1024
+# Addresses to listen on that are none to connect to, and where this machine itself finds what listens there.
+_REACHED_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound to it here
 
 
 class ServerSockets:
@@ -41,7 +43,8 @@ class ServerSockets:
     @property
     def url(self) -> str:
         """Where HTTP is served; with `--port 0` this is known once the sockets were open."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        host = _REACHED_HERE.get(self._host, self._host)
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self._port}"
 
     def open(self) -> None:

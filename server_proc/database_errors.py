@@ -36,7 +36,11 @@ def translate(error: sqlite3.Error) -> Exception:
     """Return our error for one of SQLite's, or the same one if it is our mistake."""
     # The low byte of an extended code is the plain one. Errors of the Python module itself have no code.
     kind = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    return error if kind is None else kind(str(error))
+    if kind is None:
+        return error
+    translated = kind(str(error))
+    translated.__cause__ = error
+    return translated
 
 
 _KINDS: dict[int, type[DatabaseError]] = {

@@ -9,7 +9,6 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from server_proc.database_errors import DatabaseError, DatabaseFullError
-from server_proc.json_body import MAX_BODY_BYTES
 from server_proc.problems import PROBLEM_TYPE, ProblemError, encode_problem
 from server_proc.request_log import REQUEST_ID
 
@@ -18,7 +17,6 @@ log = structlog.get_logger()
 _DETAILS = {
     HTTPStatus.NOT_FOUND: "There is nothing at this path.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This path does not have that method; Allow lists those that it has.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"The body may have at most {MAX_BODY_BYTES} bytes.",
 }
 
 
@@ -37,12 +35,18 @@ def _answer(problem: ProblemError) -> Response:
 
 def _answer_werkzeug(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-    answer = _answer(ProblemError(status, _DETAILS.get(status, f"{status.description or status.phrase}.")))
+    answer = _answer(ProblemError(status, _detail(status)))
     # Its other headers mean something too (Allow, Retry-After); the length and type are those of its own body.
     for name, value in error.get_headers(request.environ):
         if name.lower() not in ("content-type", "content-length"):
             answer.headers[name] = value
     return answer
+
+
+def _detail(status: HTTPStatus) -> str:
+    if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # the limit is that of the route
+        return f"The body may have at most {request.max_content_length} bytes."
+    return _DETAILS.get(status, f"{status.description or status.phrase}.")
 
 
 def _answer_database(error: DatabaseError) -> Response:

@@ -7,21 +7,35 @@ from __future__ import annotations
 
 import socket
 import time
+from http import HTTPStatus
+from typing import Any
 
 import structlog
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
+from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]
 from waitress.task import ErrorTask, WSGITask  # type: ignore[import-untyped]
+from waitress.utilities import Error  # type: ignore[import-untyped]
 
+from server_proc.host_gate import REACHED_AT, TARGET_HOST
 from server_proc.problems import PROBLEM_TYPE, ProblemError, encode_problem, status_line
+from server_proc.request_log import new_request_id
 
 # How long a client whose request was refused half-way may go on sending before it is cut.
 DISCARD_S = 3.0
+# From the first byte of a request to its last: a client that sends one byte now and then keeps nothing busy for longer.
+RECEIVE_S = 15.0
 
 log = structlog.get_logger()
 
 
 class Task(WSGITask):  # type: ignore[misc]
     """Runs the application; at the end of the server's life it tells keep-alive clients to go."""
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        environ[TARGET_HOST] = self.request.proxy_netloc
+        environ[REACHED_AT] = self.channel.reached_at
+        return environ
 
     def build_response_header(self) -> bytes:
         if self.channel.server.is_draining:
@@ -33,33 +47,66 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
     """Answers a request that waitress itself refuses (malformed, too large) as a problem."""
 
     def execute(self) -> None:
-        error = self.request.error
-        log.info("request_refused", status=error.code, reason=error.body)
-        body = encode_problem(ProblemError(error.code, f"{error.body}."))
+        error, request_id = self.request.error, new_request_id()
+        # Some of waitress's reasons end with the line of the request in quotes, and that may hold a device's key.
+        reason = error.body.partition(' "')[0]
+        log.info("request_refused", status=error.code, reason=reason, request_id=request_id)
+        body = encode_problem(ProblemError(error.code, f"{reason}."), request_id)
+        if (on_refused := self.channel.server.on_refused) is not None:
+            on_refused(error.code)
         self.status = status_line(error.code)
-        self.response_headers.append(("Content-Type", PROBLEM_TYPE))
+        self.response_headers += [("Content-Type", PROBLEM_TYPE), ("X-Request-Id", request_id)]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.channel.must_linger = True
         self.write(body)
 
 
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Refuses what makes waitress's parser raise: an address that is none, a length of thousands of digits."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("Its target or its Content-Length is none") from error
+
+
+class TooSlow(Error):  # type: ignore[misc]
+    """What waitress has no error for."""
+
+    code = int(HTTPStatus.REQUEST_TIMEOUT)
+    reason = HTTPStatus.REQUEST_TIMEOUT.phrase
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection."""
 
+    parser_class = Parser
     task_class = Task
     error_task_class = ProblemTask
+    request: Any
     must_linger = False
     discard_until: float | None = None
+    began_s = 0.0
+    was_answered = False
+
+    def __init__(self, server: Any, sock: socket.socket, *rest: Any, **options: Any) -> None:
+        super().__init__(server, sock, *rest, **options)
+        try:
+            self.reached_at = str(sock.getsockname()[0])
+        except OSError:
+            self.reached_at = ""  # it is gone already
 
     def service(self) -> None:
         super().service()
         self.server.answered += 1
+        self.was_answered = True
 
     def close_unless_owing(self, in_grace: bool) -> None:
         """Close the connection unless a request of it is being handled, or (in grace) still being received."""
         is_unfinished = self.request is not None or self.last_activity == self.creation_time
-        if not (self.requests or self.total_outbufs_len or (in_grace and is_unfinished)):
+        if self.owes_nothing and not (in_grace and is_unfinished):
             self.will_close = True
 
     def handle_write(self) -> None:
@@ -70,9 +117,29 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if self.connected and not self.total_outbufs_len:
             self._linger()
 
+    @property
+    def owes_nothing(self) -> bool:
+        """Whether no answer of this connection is being made or sent."""
+        return not (self.requests or self.total_outbufs_len)
+
+    def refuse_if_slow(self, now_s: float) -> None:
+        """Answer a request that has been arriving for too long."""
+        with self.requests_lock:
+            request = self.request
+            if request is None or self.requests or now_s - self.began_s < RECEIVE_S:
+                return
+            request.error = TooSlow(f"The request did not arrive within {RECEIVE_S:g} s")
+            self.request = None
+            self.requests.append(request)
+        self.server.add_task(self)
+
     def received(self, data: bytes) -> bool:
         if self.discard_until is None:
-            return bool(super().received(data))
+            before = self.request
+            is_received = bool(super().received(data))
+            if self.request is not before:
+                self.began_s = time.monotonic()
+            return is_received
         if time.monotonic() > self.discard_until:
             self.will_close = True
         return False

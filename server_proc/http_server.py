@@ -10,22 +10,25 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
 from server_proc.http_channel import Channel
-from server_proc.json_body import MAX_BODY_BYTES
+from server_proc.json_body import MAX_BULK_BYTES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 THREADS = 8
 CONNECTION_LIMIT = 512
+# From here on a new connection takes the place of the one that has been quiet for longest.
+CROWDED = CONNECTION_LIMIT - 64
 MAX_HEADER_BYTES = 32 << 10
 # The application refuses what is over its limit and keeps the connection; this is where reading ends. Chunked bodies
 # are counted with their framing here.
-MAX_READ_BYTES = 4 * MAX_BODY_BYTES
+MAX_READ_BYTES = 2 * MAX_BULK_BYTES
 MAINTENANCE_S = 1.0
 DRAIN_S = 2.0
 # For requests of which only a part has come when the end begins, such as a header whose body is still on its way.
@@ -55,6 +58,8 @@ class HttpServer:
         self._server.channel_class = Channel
         self._server.is_draining = False
         self._server.answered = 0
+        self._server.on_refused = None
+        self._next_look_s = 0.0
         self._is_stopping = False
         self._lock = threading.Lock()
         self._is_closed = False
@@ -64,11 +69,16 @@ class HttpServer:
         """How many requests were answered: it moves as long as somebody is served."""
         return int(self._server.answered)
 
+    def on_refused(self, callback: Callable[[int], None]) -> None:
+        """Have `callback(status)` called for each request that never reaches the application, on a task thread."""
+        self._server.on_refused = callback
+
     def run(self) -> None:
         """Serve; return when `stop` was called and what was in flight has been answered."""
         try:
             while not self._is_stopping:
                 self._poll(MAINTENANCE_S)
+                self._look_after_connections(time.monotonic())
             self._drain(time.monotonic())
         finally:
             self._close()
@@ -83,6 +93,19 @@ class HttpServer:
 
     def _poll(self, timeout_s: float) -> None:
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
+
+    def _look_after_connections(self, now_s: float) -> None:
+        """Keep those who never finish what they begin from keeping everybody else out."""
+        channels = self._server.active_channels
+        if len(channels) > CROWDED:
+            quiet = [channel for channel in channels.values() if channel.owes_nothing and not channel.will_close]
+            if quiet:
+                # Who was never answered goes first: a flood of these must not cost a reader its connection.
+                min(quiet, key=lambda channel: (channel.was_answered, channel.last_activity)).will_close = True
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + MAINTENANCE_S
+            for channel in list(channels.values()):
+                channel.refuse_if_slow(now_s)
 
     def _drain(self, started: float) -> None:
         """Stop accepting, and close each connection once it owes no answer. New connections wait for our successor."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from ipc import SocketServer
+from server_proc.fault_points import reach
 
 log = structlog.get_logger()
 
@@ -36,7 +37,9 @@ class Hub:
     def announce(self) -> int:
         """Deliver what the outbox holds past each client's cursor; return how many clients are connected."""
         try:
-            return self._server.flush()
+            clients = self._server.flush()
         except Exception:
             log.exception("announcement_failed")
             return 0
+        reach("after_announce")
+        return clients

@@ -8,6 +8,12 @@ from typing import Any
 import msgspec
 from flask import Response
 
+from server_proc.json_body import JSON_TYPE
+
 
 def json_answer(body: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
-    return Response(msgspec.json.encode(body), status=int(status), mimetype="application/json")
+    return encoded_json_answer(msgspec.json.encode(body), status)
+
+
+def encoded_json_answer(body: bytes, status: int = HTTPStatus.OK) -> Response:
+    return Response(body, status=int(status), mimetype=JSON_TYPE)

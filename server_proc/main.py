@@ -5,32 +5,41 @@ Knows the child contract (ipc.child) and every part; holds no logic of theirs. R
 
 from __future__ import annotations
 
-import ipaddress
+import shlex
 import socket
 from contextlib import closing
 from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipc import ChildContext, ChildSetupError, IpcError, SocketServer
+from ipc import ChildContext, ChildSetupError, IpcError, Payload, SocketServer
 from server_proc.actions import register_actions
 from server_proc.app import create_app
-from server_proc.database import REMEDY, Database, open_database
+from server_proc.database import DATABASE_NAME, REMEDY, Database, open_database
 from server_proc.database_errors import DatabaseUnusableError
-from server_proc.host_gate import HostGate
+from server_proc.device_gate import DeviceGate
+from server_proc.devices import DeviceStore
+from server_proc.host_gate import HostGate, HostRules, is_loopback, is_wildcard
 from server_proc.http_server import HttpServer
 from server_proc.hub import Hub
+from server_proc.integrity import check_once
 from server_proc.library_logging import route_waitress_logging
+from server_proc.marks import MARK_TYPE
+from server_proc.metric_sources import Sources
+from server_proc.metrics import Metrics
 from server_proc.outbox import OutboxLog
+from server_proc.people import PeopleStore
 from server_proc.request_log import RequestLog
 from server_proc.self_check import SelfCheck, SelfCheckEvents
 from server_proc.services import Services
+from server_proc.snapshots import SnapshotReader
 from server_proc.store import MarkStore
+from server_proc.upkeep import Upkeep
+from server_proc.voids import VoidStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-DATABASE_NAME = "attendance.db"
 EXIT_SELF_CHECK_FAILED = 1
 
 
@@ -38,9 +47,10 @@ def run(context: ChildContext) -> int:
     """Serve until told to stop; return the exit code. Raises ChildSetupError when it cannot begin."""
     route_waitress_logging()
     listener, http_socket = _handed_sockets(context)
-    _require_loopback(http_socket)
     try:
         with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
+            _require_keys(context, database, _address(http_socket)[0])
+            check_once(database, context.settings.run_id)
             return _serve(context, database, listener, http_socket)
     except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
         raise ChildSetupError(str(error)) from error
@@ -48,7 +58,8 @@ def run(context: ChildContext) -> int:
 
 def _serve(context: ChildContext, database: Database, listener: Listener, http_socket: socket.socket) -> int:
     settings = context.settings
-    outbox = _open_outbox(database)
+    metrics = Metrics()
+    outbox = _open_outbox(database, metrics)
     channel = SocketServer(
         settings.socket,
         listener=listener,
@@ -57,20 +68,36 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
         log_payloads=settings.log_payloads,
     )
     hub = Hub(channel)
-    services = Services(database=database, outbox=outbox, store=MarkStore(database, outbox), hub=hub)
+    services = Services(
+        database=database,
+        outbox=outbox,
+        store=MarkStore(database, outbox, settings.cooldown_s * 1000),
+        people=PeopleStore(database, outbox),
+        voids=VoidStore(database, outbox),
+        snapshots=SnapshotReader(database),
+        hub=hub,
+        metrics=metrics,
+    )
+    metrics.registry.register(Sources(channel, outbox, database.path))
+    channel.add_ack_handler(metrics.acked)
     register_actions(channel, services, log_payloads=settings.log_payloads)
+    upkeep = Upkeep(database, outbox)
     hub.start()
+    upkeep.start()
     try:
         return _serve_http(context, services, http_socket)
     finally:
+        upkeep.stop()
         hub.stop()
 
 
 def _serve_http(context: ChildContext, services: Services, http_socket: socket.socket) -> int:
     address = _address(http_socket)
-    http = HttpServer(make_wsgi_app(services, address), http_socket)
+    app = make_wsgi_app(services, address, context.settings.allowed_hosts)
+    http = HttpServer(app, http_socket)
+    http.on_refused(services.metrics.refused)
     self_check = SelfCheck(
-        address,
+        _reachable(address),
         lambda: http.answered,
         SelfCheckEvents(ready=context.ready, alive=context.heartbeat, failed=http.stop),
     )
@@ -88,15 +115,21 @@ def _serve_http(context: ChildContext, services: Services, http_socket: socket.s
     return EXIT_SELF_CHECK_FAILED if self_check.has_failed else 0
 
 
-def make_wsgi_app(services: Services, address: tuple[str, int]) -> WSGIApplication:
-    """Return what is served at `address`: the log around the gate around the application."""
+def make_wsgi_app(services: Services, address: tuple[str, int], allowed_hosts: tuple[str, ...] = ()) -> WSGIApplication:
+    """Return what is served at `address`: the log around the gates around the application."""
     app = create_app(services)
-    return RequestLog(HostGate(app.wsgi_app, *address))
+    devices = DeviceStore(services.database)
+    keyed = DeviceGate(app.wsgi_app, devices, services.now_ms, is_required=_is_exposed(address[0], allowed_hosts))
+    return RequestLog(HostGate(keyed, HostRules(*address, allowed_hosts)), services.metrics.request)
 
 
-def _open_outbox(database: Database) -> OutboxLog:
+def _open_outbox(database: Database, metrics: Metrics) -> OutboxLog:
+    def committed(seq: int, payload: Payload) -> None:
+        if payload.get("type") == MARK_TYPE:
+            metrics.mark_committed(seq)
+
     try:
-        return OutboxLog(database)
+        return OutboxLog(database, on_committed=committed)
     except DatabaseUnusableError as error:
         raise ChildSetupError(f"cannot read {database.path}: {error}: {REMEDY}") from error
 
@@ -112,7 +145,24 @@ def _address(http_socket: socket.socket) -> tuple[str, int]:
     return host, port
 
 
-def _require_loopback(http_socket: socket.socket) -> None:
-    host, _ = _address(http_socket)
-    if not ipaddress.ip_address(host).is_loopback:
-        raise ChildSetupError(f"{host} can be reached by other machines and posting needs no key: use --host 127.0.0.1")
+def _reachable(address: tuple[str, int]) -> tuple[str, int]:
+    """Return where this process itself reaches what is bound to `address`."""
+    host, port = address
+    if is_wildcard(host):
+        host = "::1" if ":" in host else "127.0.0.1"
+    return host, port
+
+
+def _is_exposed(host: str, allowed_hosts: tuple[str, ...]) -> bool:
+    """Whether requests of other machines arrive. Who gives the server further names has a proxy bring them."""
+    return not is_loopback(host) or bool(allowed_hosts)
+
+
+def _require_keys(context: ChildContext, database: Database, host: str) -> None:
+    settings = context.settings
+    how = f"--host {host}" if not is_loopback(host) else f"--allowed-hosts {','.join(settings.allowed_hosts)}"
+    if _is_exposed(host, settings.allowed_hosts) and not DeviceStore(database).has_any():
+        raise ChildSetupError(
+            f"other machines can reach the server ({how}) and no device has a key: make one with"
+            f" `run.py devices add NAME --state-dir {shlex.quote(settings.state_dir)}`, then `run.py restart server`"
+        )

@@ -14,6 +14,7 @@ import msgspec
 from server_proc.problems import FieldError, WrongFieldsError
 from server_proc.timestamps import TimestampError, format_timestamp, parse_timestamp_ms
 
+MARK_TYPE = "attendance"
 MAX_TEXT_CHARS = 128
 # Before this a clock was not set; a day ahead of ours a device's clock or ours is wrong.
 EARLIEST_MS = parse_timestamp_ms("2000-01-01T00:00:00Z")
@@ -33,6 +34,8 @@ class NewMark(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
     timestamp_ms: int | None = None
     source: str | None = None
+    request_id: str | None = None
+    """Of the HTTP request that asks for it: not part of the mark, it follows the announcement through the logs."""
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +47,11 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_ms: int
     received_ms: int
     source: str | None
+    void_reason: str | None = None
+    """Why it does not count; None for a mark that stands."""
 
 
-def parse_new_mark(body: Mapping[str, Any], now_ms: int) -> NewMark:
+def parse_new_mark(body: Mapping[str, Any], now_ms: int, request_id: str | None = None) -> NewMark:
     """Check a decoded JSON object and return the mark it asks for; unknown fields are ignored.
 
     Raises WrongFieldsError naming every wrong field. (msgspec's typed decoding stops at the first.)
@@ -60,34 +65,43 @@ def parse_new_mark(body: Mapping[str, Any], now_ms: int) -> NewMark:
     timestamp_ms = _timestamp(body, now_ms, errors)
     if errors or person_id is None:
         raise WrongFieldsError(errors)
-    return NewMark(person_id=person_id, id=mark_id, timestamp_ms=timestamp_ms, source=source)
+    return NewMark(person_id=person_id, id=mark_id, timestamp_ms=timestamp_ms, source=source, request_id=request_id)
 
 
 def conflicts(asked: NewMark, stored: Mark) -> list[FieldError]:
-    """List the fields in which a repeated id asks for another mark than the one stored under it.
+    """List the fields in which a repeated id asks for another mark than the one sent under it before.
 
-    What the repetition leaves out cannot conflict: a retry without a timestamp is the same body as before.
+    A timestamp that was left out is known by being that of the receipt: leaving it out again is the same body.
     """
+    timestamp_ms = stored.received_ms if asked.timestamp_ms is None else asked.timestamp_ms
     pairs = (
         ("personId", asked.person_id, stored.person_id),
-        ("timestamp", asked.timestamp_ms, stored.timestamp_ms),
+        ("timestamp", timestamp_ms, stored.timestamp_ms),
         ("source", asked.source, stored.source),
     )
-    message = "differs from the mark already stored under this id: send a new id"
-    return [FieldError(name, message) for name, new, old in pairs if new is not None and new != old]
+    message = "differs from what was sent under this id before: send a new id"
+    return [FieldError(name, message) for name, new, old in pairs if new != old]
 
 
 def mark_message(mark: Mark) -> dict[str, Any]:
     """Return the mark as every reader sees it: message to the ui, answer to a POST, row of a GET."""
     return {
-        "type": "attendance",
+        "type": MARK_TYPE,
         "id": mark.id,
         "markSeq": mark.mark_seq,
         "personId": mark.person_id,
         "timestamp": format_timestamp(mark.timestamp_ms),
         "receivedAt": format_timestamp(mark.received_ms),
         "source": mark.source,
+        "voided": mark.void_reason is not None,
+        "voidReason": mark.void_reason,
     }
+
+
+def mark_announcement(mark: Mark, request_id: str | None) -> dict[str, Any]:
+    """Return the message that announces a new mark to the ui."""
+    message = mark_message(mark)
+    return message if request_id is None else {**message, "requestId": request_id}
 
 
 def text_fault(value: object) -> str | None:

@@ -9,14 +9,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
+from itertools import takewhile
 from typing import cast
 
 from ipc.limits import Limits
 from ipc.protocol import Payload, check_size, encode_message, encode_payload
 from ipc.sequence import Lapped, Sequence
-from server_proc.database import Database, Transaction
+from server_proc.database import Database
 from server_proc.database_errors import DatabaseUnusableError
+from server_proc.group_commit import Transaction
 
+# What a client that was away is replayed; one that was away longer is told of the gap and asks for the state.
+KEPT_MESSAGES = 100_000
+KEPT_S = 30 * 24 * 3600.0
+# One slice is one short write transaction, so that no mark waits for long behind it.
+DROPPED_AT_ONCE = 500
 TAIL_MESSAGES = 10_000
 TAIL_BYTES = 8 << 20
 
@@ -35,11 +43,14 @@ class OutboxLog:
         clock: Callable[[], float] = time.time,
         tail_messages: int = TAIL_MESSAGES,
         tail_bytes: int = TAIL_BYTES,
+        on_committed: Callable[[int, Payload], None] | None = None,
     ) -> None:
+        """`on_committed(seq, payload)` is called for each message once it is committed, in the order of seqs."""
         self._database = database
         self._clock = clock
         self._tail_messages = tail_messages
         self._tail_bytes = tail_bytes
+        self._on_committed = on_committed
         self._max_frame_bytes = Limits().max_frame_bytes
         with database.read() as connection:
             epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
@@ -78,6 +89,8 @@ class OutboxLog:
         )
         seq = cast(int, cursor.lastrowid)  # None only before the first INSERT
         encoded = encode_message(seq, ts, encoded_payload)
+        if self._on_committed is not None:
+            transaction.after_commit(partial(self._on_committed, seq, payload))
         transaction.after_commit(lambda: self._keep(seq, encoded))
         return seq
 
@@ -89,6 +102,29 @@ class OutboxLog:
             return self._tail.read(after_seq, max_bytes)
         except Lapped:
             return self._read_table(after_seq, max_bytes)
+
+    def drop_old(self) -> int:
+        """Delete some of the messages that are more than KEPT_MESSAGES or older than KEPT_S; return how many.
+
+        To be called until it returns 0. Raises DatabaseError.
+        """
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT seq, ts FROM outbox ORDER BY seq LIMIT ?", (DROPPED_AT_ONCE,)).fetchall()
+        last_by_count, too_old = self.newest - KEPT_MESSAGES, self._clock() - KEPT_S
+        doomed = list(takewhile(lambda row: row[0] <= last_by_count or row[1] < too_old, rows))
+        if doomed:
+            self._drop_through(doomed[-1][0])
+        return len(doomed)
+
+    def _drop_through(self, seq: int) -> None:
+        # First, so that no reader looks for rows that are about to go.
+        oldest, self._oldest = self._oldest, seq + 1
+        try:
+            with self._database.write() as transaction:
+                transaction.connection.execute("DELETE FROM outbox WHERE seq <= ?", (seq,))
+        except BaseException:
+            self._oldest = oldest
+            raise
 
     def _keep(self, seq: int, encoded: bytes) -> None:
         """Add a committed message to the tail; called with the writer lock held, so in order."""
@@ -110,11 +146,13 @@ class OutboxLog:
             closing(connection.execute(query, (after_seq, self.newest))) as rows,
         ):
             for seq, ts, payload in rows:
+                if seq != after_seq + len(batch) + 1:
+                    break  # the rows before it went between the check and the read
                 encoded = encode_message(seq, ts, payload.encode())
                 if batch and size_bytes + len(encoded) > max_bytes:
                     break
                 batch.append(encoded)
                 size_bytes += len(encoded) + 1
         if not batch:
-            raise Lapped  # the rows went between the check and the read
+            raise Lapped
         return b"\n".join(batch), after_seq + len(batch)

@@ -13,13 +13,16 @@ from typing import Any
 import msgspec
 
 PROBLEM_TYPE = "application/problem+json"
+# How many the sentence names; the list behind it is complete.
+MAX_NAMES = 10
 
 
-class FieldError(msgspec.Struct, frozen=True):
-    """One wrong field: its name as the client wrote it, and what would have been right."""
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One wrong field: its name as the client wrote it, what would have been right, and in a file the line it is on."""
 
     field: str
     message: str
+    line: int | None = None
 
 
 class ProblemError(Exception):
@@ -36,8 +39,9 @@ class WrongFieldsError(ProblemError):
     """The request was understood, but fields of it are wrong; all of them are listed."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        names = ", ".join(error.field for error in errors)
-        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, f"Wrong: {names}.", errors)
+        names = [error.field if error.line is None else f"{error.field} on line {error.line}" for error in errors]
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, f"Wrong: {', '.join(names[:MAX_NAMES])}{more}.", errors)
 
 
 def encode_problem(problem: ProblemError, request_id: str | None = None) -> bytes:

@@ -6,8 +6,9 @@ name a person): only the route that matched. Task threads.
 
 from __future__ import annotations
 
+import re
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -19,21 +20,45 @@ if TYPE_CHECKING:
 
 REQUEST_ID = "axon.request_id"
 ROUTE = "axon.route"
-QUIET_ROUTES = frozenset({"/healthz", "/readyz"})
+DEVICE = "axon.device"
+"""The name of the device whose key came with the request, once that has been checked."""
+
+# What a client may give as the id of its own request: no blank, no quote, nothing that could forge a line or a column.
+_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
+QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
+
+Observe = Callable[[str, str | None, int, float], None]
+"""Takes note of a request that was handled: method, route, status, duration in seconds."""
 
 log = structlog.get_logger()
+
+
+def new_request_id() -> str:
+    return secrets.token_hex(8)
+
+
+def request_id_of(given: str | None) -> str:
+    """Return the client's own id of its request if it is a sane one, else a new one."""
+    return given if given is not None and _SANE_ID.fullmatch(given) else new_request_id()
+
+
+def _nobody(_method: str, _route: str | None, _status: int, _duration_s: float) -> None:
+    pass
 
 
 class RequestLog:
     """Wraps an application. The application says which route matched in `environ[ROUTE]`."""
 
-    def __init__(self, app: WSGIApplication, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, app: WSGIApplication, observe: Observe = _nobody, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._app = app
+        self._observe = observe
         self._clock = clock
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = self._clock()
-        request_id = environ[REQUEST_ID] = uuid.uuid4().hex[:16]
+        request_id = environ[REQUEST_ID] = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         status = 500
 
         def remember_status(
@@ -47,13 +72,17 @@ class RequestLog:
             return self._app(environ, remember_status)
         finally:
             # Answers are built whole before they are returned, so this is all but the sending.
+            duration_s = self._clock() - started
             route = environ.get(ROUTE)
+            self._observe(environ["REQUEST_METHOD"], route, status, duration_s)
+            device = {"device": environ[DEVICE]} if DEVICE in environ else {}
             write = log.debug if route in QUIET_ROUTES else log.info
             write(
                 "request_handled",
                 method=environ["REQUEST_METHOD"],
                 route=route,
                 status=status,
-                duration_ms=round((self._clock() - started) * 1000, 3),
+                duration_ms=round(duration_s * 1000, 3),
                 request_id=request_id,
+                **device,
             )

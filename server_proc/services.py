@@ -8,8 +8,12 @@ from typing import Protocol
 import msgspec
 
 from server_proc.database import Database
+from server_proc.metrics import Metrics
 from server_proc.outbox import OutboxLog
+from server_proc.people import PeopleStore
+from server_proc.snapshots import SnapshotReader
 from server_proc.store import MarkStore
+from server_proc.voids import VoidStore
 
 
 class Announcer(Protocol):
@@ -34,8 +38,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     outbox: OutboxLog
     store: MarkStore
+    people: PeopleStore
+    voids: VoidStore
+    snapshots: SnapshotReader
     hub: Announcer
     clock: Clock = time.time
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     def now_ms(self) -> int:
         return int(self.clock() * 1000)

@@ -1,4 +1,4 @@
-"""The store: marks in the database, each announced in the same transaction.
+"""The store: marks in the database, each recorded once and announced in the same transaction.
 
 Knows SQL and the outbox; knows neither HTTP nor connections: who records a mark flushes the ipc server afterwards.
 Any thread may call.
@@ -9,16 +9,37 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Sequence
+from enum import Enum
 from typing import cast
 
 import msgspec
 
-from server_proc.database import Database
-from server_proc.marks import Mark, NewMark, conflicts, mark_message
+from server_proc.cooldown import recall_duplicate, remember_duplicate, standing_seq
+from server_proc.database import Database, Transaction
+from server_proc.marks import Mark, NewMark, conflicts, mark_announcement
 from server_proc.outbox import OutboxLog
 from server_proc.problems import WrongFieldsError
 
-_COLUMNS = "mark_seq, id, person_id, timestamp_ms, received_ms, source"
+# In the order of a Mark's fields.
+_COLUMNS = (
+    "mark_seq, id, person_id, timestamp_ms, received_ms, source,"
+    " (SELECT reason FROM voids WHERE voids.mark_seq = marks.mark_seq)"
+)
+
+
+class Outcome(Enum):
+    """What became of a mark that was asked for."""
+
+    CREATED = "created"
+    REPEATED = "repeated"  # it had been recorded before, under the same id
+    DUPLICATE = "duplicate"  # another mark of the person stands within the cool-down
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The mark that stands, and how it came to."""
+
+    mark: Mark
+    outcome: Outcome
 
 
 class MarkQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,37 +52,42 @@ class MarkQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The state as of outbox seq `seq`: the newest marks first, how many there are, how many are of today."""
-
-    seq: int
-    marks: list[Mark]
-    total: int
-    today: int
-
-
 class MarkStore:
     """Records and lists marks."""
 
-    def __init__(self, database: Database, outbox: OutboxLog) -> None:
+    def __init__(self, database: Database, outbox: OutboxLog, cooldown_ms: int = 0) -> None:
+        """With a `cooldown_ms` of 0 a person may be marked at every moment."""
         self._database = database
         self._outbox = outbox
+        self._cooldown_ms = cooldown_ms
 
     def record(self, new: NewMark, now_ms: int) -> tuple[Mark, bool]:
-        """Store a mark and its announcement durably; return it, and whether it is new.
+        """Store a mark and its announcement durably; return the mark that stands, and whether it is new.
 
-        A repeated id returns the mark stored before. Raises WrongFieldsError when it asks for another mark than
-        that, DatabaseError when nothing was stored.
+        Raises WrongFieldsError when a repeated id asks for another mark than before, DatabaseError when nothing was
+        stored.
         """
         with self._database.write() as transaction:
-            connection = transaction.connection
-            if new.id is not None and (stored := _find(connection, new.id)) is not None:
-                if errors := conflicts(new, stored):
-                    raise WrongFieldsError(errors)
-                return stored, False
-            mark = _insert(connection, new, now_ms)
-            self._outbox.add(transaction, mark_message(mark))
-        return mark, True
+            recorded = self.record_in(transaction, new, now_ms)
+        return recorded.mark, recorded.outcome is Outcome.CREATED
+
+    def record_in(self, transaction: Transaction, new: NewMark, now_ms: int) -> Recorded:
+        """Write a mark and its announcement as part of `transaction`, unless it is there or a duplicate.
+
+        Raises WrongFieldsError as `record` does, before anything is written.
+        """
+        connection = transaction.connection
+        if new.id is not None and (before := _recall(connection, new, now_ms)) is not None:
+            return before
+        timestamp_ms = now_ms if new.timestamp_ms is None else new.timestamp_ms
+        standing = standing_seq(connection, new.person_id, timestamp_ms, self._cooldown_ms)
+        if standing is not None:
+            if new.id is not None:
+                remember_duplicate(connection, new, standing, now_ms)
+            return Recorded(_get(connection, standing), Outcome.DUPLICATE)
+        mark = _insert(connection, new, now_ms)
+        self._outbox.add(transaction, mark_announcement(mark, new.request_id))
+        return Recorded(mark, Outcome.CREATED)
 
     def list_marks(self, query: MarkQuery) -> list[Mark]:
         """Return marks, oldest row first."""
@@ -77,19 +103,22 @@ class MarkStore:
         with self._database.read() as connection:
             return [_mark(row) for row in connection.execute(sql, msgspec.structs.asdict(query)).fetchall()]
 
-    def snapshot(self, limit: int, today_from_ms: int) -> Snapshot:
-        """Return the newest marks and the counts, all of one moment."""
-        newest = f"SELECT {_COLUMNS} FROM marks ORDER BY mark_seq DESC LIMIT ?"  # noqa: S608  constants
-        with self._database.read() as connection:
-            rows = connection.execute(newest, (limit,)).fetchall()
-            return Snapshot(
-                seq=_last_number(connection, "outbox"),
-                marks=[_mark(row) for row in rows],
-                # Marks are never deleted and row numbers never skipped, so the newest number is the count, which
-                # `count(*)` would find by walking a million rows.
-                total=_last_number(connection, "marks"),
-                today=_count_since(connection, today_from_ms),
-            )
+
+def newest_marks(connection: sqlite3.Connection, before_seq: int, limit: int) -> list[Mark]:
+    """Return the newest marks before a row number, newest row first, as of the view that `connection` has."""
+    sql = f"SELECT {_COLUMNS} FROM marks WHERE mark_seq < ? ORDER BY mark_seq DESC LIMIT ?"  # noqa: S608  constants
+    return [_mark(row) for row in connection.execute(sql, (before_seq, limit)).fetchall()]
+
+
+def _recall(connection: sqlite3.Connection, new: NewMark, now_ms: int) -> Recorded | None:
+    """Return what became of this id before, or None."""
+    stored = _find(connection, cast(str, new.id))
+    if stored is not None:
+        if errors := conflicts(new, stored):
+            raise WrongFieldsError(errors)
+        return Recorded(stored, Outcome.REPEATED)
+    standing = recall_duplicate(connection, new, now_ms)
+    return None if standing is None else Recorded(_get(connection, standing), Outcome.DUPLICATE)
 
 
 def _insert(connection: sqlite3.Connection, new: NewMark, now_ms: int) -> Mark:
@@ -115,15 +144,10 @@ def _find(connection: sqlite3.Connection, mark_id: str) -> Mark | None:
     return None if row is None else _mark(row)
 
 
+def _get(connection: sqlite3.Connection, mark_seq: int) -> Mark:
+    sql = f"SELECT {_COLUMNS} FROM marks WHERE mark_seq = ?"  # noqa: S608  constants
+    return _mark(connection.execute(sql, (mark_seq,)).fetchone())
+
+
 def _mark(row: Sequence[object]) -> Mark:
     return msgspec.convert(dict(zip(Mark.__struct_fields__, row, strict=True)), Mark)
-
-
-def _last_number(connection: sqlite3.Connection, table: str) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _count_since(connection: sqlite3.Connection, from_ms: int) -> int:
-    row = connection.execute("SELECT count(*) FROM marks WHERE timestamp_ms >= ?", (from_ms,)).fetchone()
-    return int(row[0])

@@ -56,6 +56,11 @@ def start_of_local_day_ms(now_ms: int) -> int:
     return (midnight - EPOCH) // ONE_MS
 
 
+def local_hour(unix_ms: int) -> int:
+    """Return the hour that clocks show where this machine stands."""
+    return (EPOCH + unix_ms * ONE_MS).astimezone().hour
+
+
 def _offset(sign: str, hours: int, minutes: int) -> timezone:
     if minutes > 59:
         raise ValueError("offset minutes must be in 0..59")

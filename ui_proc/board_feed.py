@@ -61,6 +61,7 @@ class BoardFeed(QObject):
         except MessageError as error:
             log.warning("mark_ignored", seq=message.seq, reason=str(error))
             return
+        log.debug("mark_received", seq=message.seq, request_id=message.payload.get("requestId"))
         self._model.apply(message.seq, mark)
 
     def _ask(self) -> None:

@@ -13,7 +13,7 @@ from server_proc.problems import FieldError, WrongFieldsError
 from server_proc.services import Services
 
 # A ui shows these as facts from the database, so only the store may announce them.
-RESERVED_TYPES = frozenset({"attendance"})
+RESERVED_TYPES = frozenset({"attendance", "void", "person"})
 
 
 def messages_blueprint(services: Services) -> Blueprint:
@@ -22,8 +22,11 @@ def messages_blueprint(services: Services) -> Blueprint:
     @blueprint.post("")
     def broadcast() -> Response:
         payload = read_json_object(request)
-        if payload.get("type") in RESERVED_TYPES:
-            raise WrongFieldsError([FieldError("type", "is reserved for recorded marks: POST to /api/attendance")])
+        kind = payload.get("type")
+        if isinstance(kind, str) and kind in RESERVED_TYPES:
+            raise WrongFieldsError(
+                [FieldError("type", "is reserved for what the database holds: POST marks to /api/attendance")]
+            )
         try:
             seq = services.outbox.append(payload)
         except PayloadError as error:

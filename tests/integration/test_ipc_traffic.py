@@ -234,3 +234,23 @@ def test_counting_threads_do_not_disturb_the_figures(open_server, open_client):
     thread.join()
     assert seen == sorted(seen)
     assert server.stats["sent"] == 3000
+
+
+def test_acks_are_told_once_each_as_ranges(open_server, open_client):
+    server = open_server()
+    told = []
+
+    @server.add_ack_handler
+    def fail(_previous, _seq):
+        raise ZeroDivisionError  # disturbs nobody
+
+    server.add_ack_handler(lambda previous, seq: told.append((previous, seq)))
+    server.broadcast("before anybody is here")
+    open_client()
+    eventually(lambda: server.peers)
+    for number in range(20):
+        server.broadcast(str(number))
+    eventually(lambda: server.peers[0].acked_seq == 21)
+    assert told[0][0] == 1  # what was said before it came is not its to handle
+    assert told[-1][1] == 21
+    assert [previous for previous, _ in told[1:]] == [seq for _, seq in told[:-1]]

@@ -10,7 +10,7 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from server_proc import http_server
+from server_proc import http_channel, http_server
 from server_proc.http_server import HttpServer
 from tests.unit.server_proc.running_server import DEADLINE_S, ask
 
@@ -142,6 +142,75 @@ def test_110_half_open_requests_do_not_silence_it(connect, connect_raw, start):
 
 
 @pytest.mark.usefixtures("serving")
+def test_more_half_open_requests_than_connections_do_not_silence_it(connect, connect_raw):
+    kept = connect()
+    ask(kept, "GET", "/")
+    for _ in range(http_server.CONNECTION_LIMIT + 100):
+        connect_raw().sendall(b"POST /")
+    started = time.monotonic()
+    assert ask(connect(), "GET", "/").status == 200
+    assert ask(kept, "GET", "/").status == 200  # who was served before keeps its connection
+    assert time.monotonic() - started < 2.0
+
+
+@pytest.mark.parametrize("start", [b"GET /", POST % 100, POST % 100 + b"{"])
+@pytest.mark.usefixtures("serving")
+def test_a_request_that_arrives_byte_by_byte_is_answered_in_the_end(connect_raw, start, monkeypatch):
+    monkeypatch.setattr(http_channel, "RECEIVE_S", 0.3)
+    monkeypatch.setattr(http_server, "MAINTENANCE_S", 0.05)
+    raw = connect_raw()
+    raw.sendall(start)
+    stop = threading.Event()
+
+    def drip():
+        while not stop.wait(0.02):
+            try:
+                raw.sendall(b"x")
+            except OSError:
+                return
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        with capture_logs() as logs:
+            problem(raw, 408)
+    finally:
+        stop.set()
+        dripping.join()
+    assert [line["status"] for line in logs if line["event"] == "request_refused"] == [408]
+
+
+@pytest.mark.usefixtures("serving")
+def test_a_connection_that_waits_between_requests_is_not_too_slow(connect, monkeypatch):
+    monkeypatch.setattr(http_channel, "RECEIVE_S", 0.0)
+    monkeypatch.setattr(http_server, "MAINTENANCE_S", 0.01)
+    connection, other = connect(), connect()
+    for _ in range(3):
+        assert ask(connection, "GET", "/").status == 200
+        assert ask(other, "GET", "/").status == 200
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Authorization: Bearer axon_secret\n",
+        b" Authorization: Bearer axon_secret",
+        b"Authorization Bearer axon_secret",
+        b"Authorization: Bearer axon_secret\x00",
+    ],
+)
+@pytest.mark.usefixtures("serving")
+def test_a_malformed_line_is_neither_logged_nor_sent_back(connect_raw, lines):
+    raw = connect_raw()
+    with capture_logs() as logs:
+        raw.sendall(b"GET / HTTP/1.1\r\n" + lines + b"\r\nHost: localhost\r\n\r\n")
+        body = problem(raw, 400)
+    assert "secret" not in repr(logs) + repr(body)
+    (refused,) = [line for line in logs if line["event"] == "request_refused"]
+    assert refused["request_id"] == body["requestId"]
+
+
+@pytest.mark.usefixtures("serving")
 def test_a_client_that_leaves_in_the_middle_disturbs_nobody(app, connect, connect_raw):
     leaving = connect_raw()
     leaving.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -157,10 +226,13 @@ def test_a_client_that_leaves_in_the_middle_disturbs_nobody(app, connect, connec
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
+        (b"GET http://[::1/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://[x]/ HTTP/1.1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431),
-        (POST % 300_000, 413),
+        (POST % 3_000_000, 413),
     ],
 )
 @pytest.mark.usefixtures("serving")

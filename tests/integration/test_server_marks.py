@@ -6,7 +6,8 @@ import socket
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from structlog.testing import capture_logs
 
 from ipc import ChildSetupError, RequestError
 from server_proc import self_check
+from server_proc.database import open_database
+from server_proc.devices import DeviceStore
 from server_proc.main import run
-from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask
+from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask, without_request
 
 pytestmark = pytest.mark.leak_checked
 
@@ -38,12 +41,23 @@ def server(sockets, state_dir):
         yield server
 
 
+@contextmanager
+def device_store(state_dir):
+    with closing(open_database(state_dir / "attendance.db")) as database:
+        yield DeviceStore(database)
+
+
+def device_key(state_dir, name):
+    with device_store(state_dir) as devices:
+        return devices.add(name, 0)
+
+
 def rows(state_dir, sql):
     with closing(sqlite3.connect(state_dir / "attendance.db")) as connection:
         return connection.execute(sql).fetchall()
 
 
-def post_many(server, threads_count, each):
+def post_many(server, threads_count, each, door="door"):
     """Post from many threads, each on one connection; return the marks that were answered 201."""
     answers = []
     start = threading.Barrier(threads_count)
@@ -52,7 +66,7 @@ def post_many(server, threads_count, each):
         with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)) as connection:
             start.wait(DEADLINE_S)
             for n in range(each):
-                body = json.dumps({"personId": f"{number}-{n}"}).encode()
+                body = json.dumps({"personId": f"{door}-{number}-{n}"}).encode()
                 headers = {"Content-Type": "application/json"}
                 answers.append(ask(connection, "POST", "/api/attendance", body, headers))
 
@@ -74,7 +88,8 @@ def test_a_mark_reaches_every_client_as_it_was_answered(server):
         assert answer.status == 201
         for client in (one, two):
             client.wait_for_seq(1)
-            assert client.messages[0].payload == answer.json
+            assert without_request(client.messages[0].payload) == answer.json
+            assert client.messages[0].payload["requestId"] == answer.headers["X-Request-Id"]
 
 
 def test_16_posters_at_once_are_all_stored_once_and_announced_once_in_order(server, state_dir):
@@ -83,7 +98,7 @@ def test_16_posters_at_once_are_all_stored_once_and_announced_once_in_order(serv
         client.wait_for_seq(800)
         assert client.seqs == list(range(1, 801))
         assert client.gaps == []
-        told = [message.payload for message in client.messages]
+        told = [without_request(message.payload) for message in client.messages]
     assert sorted(mark["markSeq"] for mark in marks) == list(range(1, 801))
     assert told == sorted(marks, key=lambda mark: mark["markSeq"])
     assert rows(state_dir, "SELECT count(*), count(DISTINCT person_id) FROM marks") == [(800, 800)]
@@ -96,7 +111,7 @@ def test_a_client_goes_on_where_it_was_when_the_server_is_another_one(sockets, s
         client.wait_for_seq(10)
         first.stop()
         with RunningServer(sockets, state_dir) as second:
-            post_many(second, threads_count=2, each=5)
+            post_many(second, threads_count=2, each=5, door="other door")
             client.wait_for_seq(20)
             assert client.seqs == list(range(1, 21))
             assert client.gaps == []
@@ -111,6 +126,24 @@ def test_the_same_id_is_known_to_the_next_server_too(sockets, state_dir):
         assert (stored.status, again.status, again.body) == (201, 200, stored.body)
         assert second.post({"personId": "2", "id": "a"}).status == 422
         assert second.request("GET", "/api/attendance").json["marks"] == [stored.json]
+
+
+def test_the_same_key_is_known_to_the_next_server_too(sockets, state_dir):
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
+    with RunningServer(sockets, state_dir, cooldown_s=0) as first:
+        stored = first.request("POST", "/api/attendance", b'{"personId": "1"}', headers)
+    with RunningServer(sockets, state_dir, cooldown_s=0) as second:
+        again = second.request("POST", "/api/attendance", b'{ "personId" : "1" }', headers)
+        assert (stored.status, again.status, again.body) == (201, 200, stored.body)
+        assert second.request("POST", "/api/attendance", b'{"personId": "2"}', headers).status == 422
+        assert second.request("GET", "/api/attendance").json["marks"] == [stored.json]
+
+
+def test_the_cool_down_is_the_one_that_was_asked_for(sockets, state_dir):
+    for cooldown_s, statuses in ((60, [201, 200]), (0, [201, 201])):
+        with RunningServer(sockets, state_dir, cooldown_s=cooldown_s) as server:
+            body = {"personId": f"with {cooldown_s}"}
+            assert [server.post(body).status for _ in range(2)] == statuses
 
 
 def test_bad_input_stores_and_announces_nothing(server, state_dir):
@@ -140,9 +173,9 @@ def test_a_chunked_body_within_the_limit_is_stored(server):
 
 
 def test_a_foreign_host_is_refused(server):
-    for host in ("evil.example", f"evil.example:{server.port}", f"localhost:{server.port + 1}"):
+    for host in ("evil.example", f"evil.example:{server.port}", f"localhost:{server.port + 1}", "localhost"):
         assert server.request("GET", "/healthz", headers={"Host": host}).status == 403
-    for host in ("localhost", f"127.0.0.1:{server.port}", f"[::1]:{server.port}"):
+    for host in (f"localhost:{server.port}", f"127.0.0.1:{server.port}", f"[::1]:{server.port}"):
         assert server.request("GET", "/healthz", headers={"Host": host}).status == 200
 
 
@@ -243,8 +276,8 @@ def test_a_server_that_cannot_answer_itself_ends_with_an_error(sockets, state_di
     server.stop()
 
 
-def refusal(sockets, state_dir):
-    server = RunningServer(sockets, state_dir)
+def refusal(sockets, state_dir, **settings):
+    server = RunningServer(sockets, state_dir, **settings)
     with closing(server.context.http_socket), pytest.raises(ChildSetupError) as caught:
         run(server.context)
     assert "\n" not in str(caught.value)
@@ -287,13 +320,50 @@ def test_a_key_that_is_too_short_is_refused_with_one_line(sockets, state_dir):
         run(server.context)
 
 
-def test_an_address_that_other_machines_can_reach_is_refused(tmp_path, state_dir):
+# -- from other machines -------------------------------------------------------------------------------------------
+
+
+def test_where_others_could_post_the_server_does_not_start_without_a_key(tmp_path, state_dir):
     sockets = Sockets(tmp_path, host="0.0.0.0")
     try:
-        assert "--host 127.0.0.1" in refusal(sockets, state_dir)
+        line = refusal(sockets, state_dir)
+        assert "run.py devices add" in line
+        assert str(state_dir) in line
+        revoked = device_key(state_dir, "door")
+        with device_store(state_dir) as devices:
+            devices.revoke("door", 0)
+        assert "no device has a key" in refusal(sockets, state_dir)
+        assert revoked not in line
     finally:
         sockets.close()
-    assert not state_dir.exists()
+
+
+def test_further_names_need_keys_on_loopback_too(sockets, state_dir):
+    assert "--allowed-hosts axon.example" in refusal(sockets, state_dir, allowed_hosts=("axon.example",))
+    key = device_key(state_dir, "proxy")
+    with RunningServer(sockets, state_dir, allowed_hosts=("axon.example",)) as server:
+        assert server.request("GET", "/readyz", headers={"Host": "axon.example"}).status == 401
+        headers = {"Host": "axon.example", "Authorization": f"Bearer {key}"}
+        assert server.request("GET", "/readyz", headers=headers).status == 200
+
+
+def test_every_request_brings_a_key_until_it_is_revoked(tmp_path, state_dir):
+    key = device_key(state_dir, "door")
+    sockets = Sockets(tmp_path, host="0.0.0.0")
+    with closing(sockets), RunningServer(sockets, state_dir) as server:
+        assert server.post({"personId": "1"}).status == 401
+        assert server.request("GET", "/healthz").status == 200
+        with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)) as connection:
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+            post = partial(ask, connection, "POST", "/api/attendance", b'{"personId": "1"}', headers)
+            assert post().status == 201
+            with device_store(state_dir) as devices:  # as another process would
+                assert devices.all()[0].last_seen_ms is not None
+                devices.revoke("door", 0)
+            refused = post()
+            assert refused.status == 401
+            assert refused.headers["Www-Authenticate"].startswith("Bearer")
+    assert rows(state_dir, "SELECT count(*) FROM marks") == [(1,)]
 
 
 def test_a_child_without_its_sockets_is_refused(sockets, state_dir):

@@ -45,6 +45,7 @@ class Launched:
         )
         self._events: list[Event] = []
         self._rest = b""
+        self.everything_said = b""
 
     @property
     def pid(self) -> int:
@@ -106,6 +107,7 @@ class Launched:
         assert stdout is not None
         ready, _, _ = select.select([stdout], [], [], max(0.0, deadline_s - time.monotonic()))
         data = os.read(stdout.fileno(), 1 << 16) if ready else b""
+        self.everything_said += data
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._events += [json.loads(line) for line in lines]
         return bool(data)

@@ -36,6 +36,7 @@ class Product(Launched):
         )
         self._events = []
         self._rest = b""
+        self.everything_said = b""
         self.pids: dict[str, int] = {}
         self.url = ""
 

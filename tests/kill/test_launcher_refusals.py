@@ -92,7 +92,8 @@ def test_a_live_server_at_the_socket_is_left_alone(launch: Launch, directory: Pa
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--host", "0.0.0.0"], "device keys"),
+        (["--host", "example.org"], "--host"),
+        (["--allowed-hosts", "*"], "--allowed-hosts"),
         (["--port", "http"], "--port"),
         (["--ui", "curses"], "--ui"),
         (["--no-such-option"], "--no-such-option"),

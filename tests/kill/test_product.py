@@ -46,6 +46,18 @@ def test_a_posted_mark_is_stored_broadcast_and_shown(product: Product) -> None:
     assert product.wait_for("marks_shown")["rows"] == 1
 
 
+def test_the_id_of_a_request_is_found_in_every_log_that_its_mark_passes(product: Product) -> None:
+    headers = {"Content-Type": "application/json", "X-Request-Id": "reader-7:42"}
+    assert product.post(b'{"personId": "12345"}', headers)[0] == 201
+    for proc, event in (
+        ("server", "request_handled"),
+        ("server", "message_sent"),
+        ("ui", "message_received"),
+        ("ui", "mark_received"),
+    ):
+        product.wait_for(event, proc=proc, request_id="reader-7:42")
+
+
 def test_an_action_of_a_client_reaches_the_servers_handler(product: Product) -> None:
     client = product.client("tester")
     client.start()

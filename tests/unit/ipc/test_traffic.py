@@ -86,6 +86,14 @@ def test_a_few_messages_are_a_line_each(counted, lines):
     )
 
 
+def test_the_request_behind_a_message_is_shown_if_it_is_an_id(lines, counted):
+    counted.send(payload={"type": "t", "requestId": "reader-7:42"})
+    counted.receive(payload={"type": "t", "requestId": "r1"})
+    for no_id in ("Ada Lovelace", "", "x" * 65, "é", 5, None, ["r1"], "a\n"):
+        counted.receive(payload={"type": "t", "requestId": no_id})
+    assert [line.get("request_id") for line in lines.wait_for(10)] == ["reader-7:42", "r1", *[None] * 8]
+
+
 def test_payloads_are_shown_only_if_that_was_asked_for(logger, lines, counted):
     counted.send(payload={"type": "t", "personId": "Ada"})
     talkative = Counted(logger, log_payloads=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import SettingsError
-from launcher.settings import Settings, checked, control_path, make_state_dir, why_offscreen
+from launcher.settings import Settings, allowed_hosts_of, checked, control_path, make_state_dir, why_offscreen
 
 HOME = {"HOME": "/home/ada"}
 
@@ -51,19 +51,33 @@ def test_a_path_of_107_bytes_leaves_room_for_the_control_socket() -> None:
     assert Path(found.control_socket).parent == Path("/tmp")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_loopback_hosts_are_accepted(tmp_path: Path, host: str) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "0.0.0.0", "::", "192.168.1.5"])
+def test_an_address_is_accepted_for_the_server_to_judge(tmp_path: Path, host: str) -> None:
     assert checked(settings(tmp_path, host=host), {}).host == host
+
+
+def test_allowed_hosts_are_names_with_commas() -> None:
+    assert allowed_hosts_of(Settings(allowed_hosts=" Axon.example, kiosk.lan:8443 ,")) == (
+        "axon.example",
+        "kiosk.lan:8443",
+    )
+    assert allowed_hosts_of(Settings()) == ()
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"host": "0.0.0.0"}, "--host 0.0.0.0: .* device keys"),
-        ({"host": "::"}, "--host ::: .* device keys"),
-        ({"host": "example.org"}, "--host 'example.org'"),
+        ({"host": "example.org"}, "--host 'example.org': .* --allowed-hosts"),
+        ({"host": ""}, "--host ''"),
+        ({"host": "127.1"}, "--host '127.1'"),
+        ({"host": "10.0.0.0/8"}, "--host '10.0.0.0/8'"),
+        ({"allowed_hosts": "http://axon.example"}, "--allowed-hosts: 'http://axon.example'"),
+        ({"allowed_hosts": "axon.example, *"}, r"--allowed-hosts: '\*'"),
+        ({"allowed_hosts": "axon.example:0"}, "--allowed-hosts: 'axon.example:0'"),
         ({"port": -1}, "--port -1"),
         ({"port": 65536}, "--port 65536"),
+        ({"cooldown_s": -1}, "--cooldown-s -1"),
+        ({"cooldown_s": 86401}, "choose 0 to 86400"),
         ({"socket": ""}, "--socket: "),
         ({"socket": "/tmp/" + "x" * 120}, "--socket: .*107"),
         ({"socket": "/"}, "--socket /: give the path of a file"),

@@ -1,11 +1,18 @@
-"""A database in a temporary directory and the parts that work on it, without sockets."""
+"""A database in a temporary directory, the parts that work on it and the HTTP API over them, without sockets."""
+
+import json
 
 import pytest
+from werkzeug.test import Client
 
 from server_proc.database import open_database
+from server_proc.main import make_wsgi_app
 from server_proc.outbox import OutboxLog
+from server_proc.people import PeopleStore
 from server_proc.services import Services
+from server_proc.snapshots import SnapshotReader
 from server_proc.store import MarkStore
+from server_proc.voids import VoidStore
 
 NOW_S = 1_769_846_400.5  # 2026-01-31T08:00:00.500Z
 
@@ -60,6 +67,29 @@ def services(database, outbox, clock):
         database=database,
         outbox=outbox,
         store=MarkStore(database, outbox),
+        people=PeopleStore(database, outbox),
+        voids=VoidStore(database, outbox),
+        snapshots=SnapshotReader(database),
         hub=FakeHub(outbox),
         clock=clock,
     )
+
+
+@pytest.fixture
+def client(services):
+    return Client(make_wsgi_app(services, ("127.0.0.1", 1340)))
+
+
+@pytest.fixture
+def post(client):
+    def post(path="/api/attendance", body=None, **options):
+        options = {"content_type": "application/json", "base_url": "http://localhost:1340", **options}
+        data = body if isinstance(body, bytes) else json.dumps(body)
+        return client.post(path, data=data, **options)
+
+    return post
+
+
+@pytest.fixture
+def get(client):
+    return lambda path, **query: client.get(path, query_string=query, base_url="http://localhost:1340")

@@ -189,6 +189,11 @@ def ask(connection, method, path, body=None, headers=None):
     return Answer(answer.status, dict(answer.getheaders()), answer.read())
 
 
+def without_request(payload):
+    """Return an announced mark as it was answered."""
+    return {key: value for key, value in payload.items() if key != "requestId"}
+
+
 @contextlib.contextmanager
 def kept_logging():
     """Keep waitress's logger as it is for other tests."""

@@ -4,45 +4,11 @@ import json
 
 import pytest
 from structlog.testing import capture_logs
-from werkzeug.test import Client
 
 from server_proc.app import create_app
 from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
-from server_proc.main import make_wsgi_app
 from server_proc.store import MarkQuery
-
-
-@pytest.fixture
-def client(services):
-    return Client(make_wsgi_app(services, ("127.0.0.1", 1340)))
-
-
-@pytest.fixture
-def post(client):
-    def post(path="/api/attendance", body=None, **options):
-        options = {"content_type": "application/json", "base_url": "http://localhost:1340", **options}
-        data = body if isinstance(body, bytes) else json.dumps(body)
-        return client.post(path, data=data, **options)
-
-    return post
-
-
-@pytest.fixture
-def get(client):
-    return lambda path, **query: client.get(path, query_string=query, base_url="http://localhost:1340")
-
-
-def problem(answer, status):
-    """Check that the answer is a problem of that status; return the names of its wrong fields."""
-    assert answer.status_code == status
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    body = json.loads(answer.data)
-    assert body["status"] == status
-    assert body["title"]
-    assert body["detail"]
-    assert body["requestId"] == answer.headers["X-Request-Id"]
-    return [error["field"] for error in body["errors"]]
-
+from tests.unit.server_proc.problem_answers import problem
 
 # -- POST /api/attendance ------------------------------------------------------------------------------------------
 
@@ -59,10 +25,20 @@ def test_a_mark_is_answered_201_with_what_was_stored_and_announced(post, service
         "timestamp": "2026-01-31T08:00:00.500Z",
         "receivedAt": "2026-01-31T08:00:00.500Z",
         "source": None,
+        "voided": False,
+        "voidReason": None,
     }
     assert services.hub.announced_at == [1]
     encoded, _ = services.outbox.read(0, 10_000)
-    assert json.loads(encoded)["payload"] == answer.json
+    announced = json.loads(encoded)["payload"]
+    assert announced.pop("requestId") == answer.headers["X-Request-Id"]
+    assert announced == answer.json
+
+
+def test_the_clients_own_request_id_comes_back_and_follows_the_mark(post, services):
+    answer = post(body={"personId": "12345"}, headers={"X-Request-Id": "reader-7:42"})
+    assert answer.headers["X-Request-Id"] == "reader-7:42"
+    assert json.loads(services.outbox.read(0, 10_000)[0])["payload"]["requestId"] == "reader-7:42"
 
 
 def test_the_same_id_again_is_answered_200_with_the_same_body_and_not_announced_again(post, services, clock):
@@ -143,7 +119,7 @@ def test_a_full_disk_is_507_and_an_unusable_database_503(post, services, monkeyp
             raise error
 
         with monkeypatch.context() as patch, capture_logs() as logs:
-            patch.setattr(type(services.store), "record", fail)
+            patch.setattr(type(services.store), "record_in", fail)
             answer = post(body={"personId": "1"})
         problem(answer, status)
         assert "secret" not in answer.text
@@ -194,6 +170,11 @@ def test_a_message_may_not_pass_itself_off_as_a_mark(post, services):
     assert services.outbox.newest == 0
 
 
+@pytest.mark.parametrize("kind", [{}, [], None, 5])
+def test_a_message_may_have_a_type_that_is_no_text(post, kind):
+    assert post("/api/messages", body={"type": kind}).status_code == 202
+
+
 @pytest.mark.parametrize("body", [b"[]", b"nonsense", b'{"a":' * 500 + b"1" + b"}" * 500])
 def test_a_message_that_is_no_plain_object_is_400(post, services, body):
     problem(post("/api/messages", body=body), 400)
@@ -234,6 +215,51 @@ def test_readyz_is_503_with_every_reason(get, services, monkeypatch):
     }
 
 
+def test_readyz_is_503_while_the_disk_is_nearly_full(get, monkeypatch):
+    monkeypatch.setattr("server_proc.blueprints.health.MIN_FREE_BYTES", 1 << 60)
+    answer = get("/readyz")
+    assert answer.status_code == 503
+    (reason,) = answer.json["reasons"]
+    assert reason.startswith("disk: ")
+
+
+def test_readyz_is_503_while_the_database_takes_nothing(get, database):
+    with database.write() as transaction:
+        transaction.connection.execute("PRAGMA query_only = ON")
+    answer = get("/readyz")
+    assert answer.status_code == 503
+    (reason,) = answer.json["reasons"]
+    assert reason.startswith("database: ")
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_text_and_openmetrics_if_asked_for(get, client):
+    plain = get("/metrics")
+    assert plain.status_code == 200
+    assert plain.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"axon_build_info{" in plain.data
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"}
+    answer = client.get("/metrics", headers=accept, base_url="http://localhost:1340")
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    assert answer.data.endswith(b"# EOF\n")
+
+
+def test_marks_and_requests_are_counted(post, services):
+    post(body={"personId": "1", "id": "a"})
+    post(body={"personId": "1", "id": "a"})
+    post(body={"personId": "2", "id": "a"})
+    post(body={})
+    post("/nowhere", body={})
+    count = services.metrics.registry.get_sample_value
+    assert [count("axon_marks_total", {"result": each}) for each in ("duplicate", "rejected")] == [1, 2]
+    labels = {"method": "POST", "route": "/api/attendance"}
+    for status, expected in (("201", 1), ("200", 1), ("422", 2)):
+        assert count("axon_http_requests_total", {**labels, "status": status}) == expected
+    assert count("axon_http_requests_total", {"method": "POST", "route": "(none)", "status": "404"}) == 1
+
+
 # -- everything else -----------------------------------------------------------------------------------------------
 
 
@@ -257,7 +283,7 @@ def test_an_unforeseen_error_is_a_500_problem_without_internals_and_logged_with_
     def fail(*_arguments):
         raise ZeroDivisionError("internal detail")
 
-    monkeypatch.setattr(type(services.store), "record", fail)
+    monkeypatch.setattr(type(services.store), "record_in", fail)
     with capture_logs() as logs:
         answer = post(body={"personId": "1"})
     problem(answer, 500)
@@ -296,7 +322,21 @@ def test_the_log_names_the_route_and_no_person(post, get):
     assert "secret-person" not in repr(logs)
 
 
-def test_there_is_no_debugger_and_no_cors(services, get):
+def test_there_is_no_debugger(services, monkeypatch):
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    monkeypatch.setenv("FLASK_ENV", "development")
     assert not create_app(services).debug
-    answer = get("/healthz")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "HEAD", "DELETE"])
+@pytest.mark.parametrize("path", ["/healthz", "/api/attendance", "/nowhere"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:1340", "null"])
+def test_no_page_is_ever_allowed_in_by_cors(client, method, path, origin):
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    answer = client.open(path, method=method, headers=asked, base_url="http://localhost:1340")
     assert not [name for name, _ in answer.headers if name.lower().startswith("access-control")]
+    assert (answer.status_code == 403) == (origin != "http://localhost:1340")

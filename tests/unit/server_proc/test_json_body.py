@@ -52,3 +52,27 @@ def test_deeper_nesting_is_a_bad_request_however_deep(levels):
     with pytest.raises(ProblemError, match="nested deeper") as caught:
         decode_json_object(nested(levels))
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"personId": "1", "personId": "2"}',
+        b'{"personId": "1", "x": [{"a": 1, "b": 2, "personId": 1, "personId": 1}]}',
+        b'{"personId": 1, "person\\u0049d": 1}',
+    ],
+)
+def test_a_name_that_an_object_has_twice_is_named(body):
+    with pytest.raises(ProblemError, match='"personId" twice') as caught:
+        decode_json_object(body)
+    assert caught.value.status == 400
+
+
+def test_the_same_name_in_two_objects_and_long_numbers_are_no_fault():
+    assert decode_json_object(b'{"a": {"b": 1}, "c": [{"b": 1.5e3}, {"b": 18446744073709551615}]}')
+
+
+def test_a_body_of_very_many_names_is_checked_in_little_time():
+    names = b",".join(b'"%d":0' % n for n in range(100_000))
+    with pytest.raises(ProblemError, match='"99999" twice'):
+        decode_json_object(b"{" + names + b',"99999":0}')

@@ -123,12 +123,27 @@ def test_the_message_gives_times_in_utc_with_milliseconds():
         "timestamp": "2026-01-31T07:59:55.500Z",
         "receivedAt": "2026-01-31T08:00:00.500Z",
         "source": "door",
+        "voided": False,
+        "voidReason": None,
     }
 
 
-def test_a_repetition_conflicts_only_in_what_it_says_differently():
-    assert conflicts(NewMark(person_id="12345", id="a"), STORED) == []
+def test_the_message_of_a_voided_mark_says_why():
+    message = mark_message(msgspec.structs.replace(STORED, void_reason="twice"))
+    assert (message["voided"], message["voidReason"]) == (True, "twice")
+
+
+def test_a_repetition_conflicts_in_whatever_it_says_or_leaves_out_otherwise():
     same = NewMark(person_id="12345", id="a", timestamp_ms=STORED.timestamp_ms, source="door")
     assert conflicts(same, STORED) == []
     other = NewMark(person_id="9", id="a", timestamp_ms=1, source="gate")
     assert [error.field for error in conflicts(other, STORED)] == ["personId", "timestamp", "source"]
+    less = NewMark(person_id="12345", id="a")
+    assert [error.field for error in conflicts(less, STORED)] == ["timestamp", "source"]
+
+
+def test_a_timestamp_that_was_left_out_may_be_left_out_again():
+    stored = msgspec.structs.replace(STORED, timestamp_ms=NOW_MS, source=None)
+    assert conflicts(NewMark(person_id="12345", id="a"), stored) == []
+    later = NewMark(person_id="12345", id="a", timestamp_ms=NOW_MS + 1)
+    assert [error.field for error in conflicts(later, stored)] == ["timestamp"]

@@ -1,12 +1,13 @@
 """What the outbox promises beyond a message log: it outlives its process, and reads seldom cost SQL."""
 
+import sqlite3
 import threading
 
 import pytest
 
 from ipc.sequence import Lapped
 from server_proc.database import open_database
-from server_proc.outbox import OutboxLog
+from server_proc.outbox import KEPT_S, OutboxLog
 
 
 @pytest.fixture
@@ -144,3 +145,76 @@ def test_many_threads_append_and_many_follow_without_a_hole(database, tail_messa
     for thread in threads:
         thread.join(30)
     assert followed == [list(range(1, total + 1))] * 3
+
+
+# -- what is kept --------------------------------------------------------------------------------------------------
+
+
+def append_many(outbox, count):
+    for n in range(count):
+        outbox.append({"n": n})
+
+
+def drop_all(outbox):
+    dropped = []
+    while count := outbox.drop_old():
+        dropped.append(count)
+    return dropped
+
+
+def test_what_is_neither_too_much_nor_too_old_stays(outbox):
+    append_many(outbox, 10)
+    assert outbox.drop_old() == 0
+    assert (outbox.oldest, outbox.newest) == (1, 10)
+
+
+def test_more_than_is_kept_goes_oldest_first_in_slices(outbox, monkeypatch):
+    monkeypatch.setattr("server_proc.outbox.KEPT_MESSAGES", 10)
+    monkeypatch.setattr("server_proc.outbox.DROPPED_AT_ONCE", 8)
+    append_many(outbox, 30)
+    assert drop_all(outbox) == [8, 8, 4]
+    assert (outbox.oldest, outbox.newest) == (21, 30)
+    assert outbox.read(20, 1 << 20)[1] == 30
+    with pytest.raises(Lapped):
+        outbox.read(19, 1 << 20)
+
+
+def test_what_is_too_old_goes_however_few_there_are(outbox, clock):
+    append_many(outbox, 3)
+    clock.now_s += KEPT_S + 1
+    append_many(outbox, 2)
+    assert drop_all(outbox) == [3]
+    assert (outbox.oldest, outbox.newest) == (4, 5)
+    clock.now_s += KEPT_S + 1
+    assert drop_all(outbox) == [2]
+    assert (outbox.oldest, outbox.newest) == (6, 5)
+    assert outbox.append({}) == 6
+
+
+def test_what_was_dropped_is_gone_for_the_next_server_too(outbox, database, monkeypatch):
+    monkeypatch.setattr("server_proc.outbox.KEPT_MESSAGES", 2)
+    append_many(outbox, 5)
+    drop_all(outbox)
+    assert (OutboxLog(database).oldest, OutboxLog(database).newest) == (4, 5)
+
+
+def test_a_drop_that_fails_leaves_everything_to_be_read(outbox, database, monkeypatch):
+    monkeypatch.setattr("server_proc.outbox.KEPT_MESSAGES", 2)
+    append_many(outbox, 5)
+    with database.write() as transaction:
+        transaction.connection.execute("CREATE TRIGGER no BEFORE DELETE ON outbox BEGIN SELECT raise(ABORT, 'no'); END")
+    with pytest.raises(sqlite3.IntegrityError):
+        outbox.drop_old()
+    assert outbox.oldest == 1
+    assert outbox.read(0, 1 << 20)[1] == 5
+
+
+def test_rows_that_go_from_before_a_reader_during_its_read_are_no_hole(database):
+    """It is told that it was lapped; what it must never get is later rows under earlier numbers."""
+    log = OutboxLog(database, tail_messages=0)
+    append_many(log, 5)
+    with database.write() as transaction:
+        transaction.connection.execute("DELETE FROM outbox WHERE seq <= 3")
+    with pytest.raises(Lapped):
+        log.read(1, 1 << 20)
+    assert log.read(3, 1 << 20)[1] == 5

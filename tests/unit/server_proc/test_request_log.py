@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from server_proc.request_log import REQUEST_ID, ROUTE, RequestLog
+from server_proc.request_log import DEVICE, REQUEST_ID, ROUTE, RequestLog, request_id_of
 
 
 def call(app):
@@ -64,3 +64,32 @@ def test_every_request_has_its_own_id():
         return []
 
     assert call(app)[0][REQUEST_ID] != call(app)[0][REQUEST_ID]
+
+
+@pytest.mark.parametrize("given", ["a", "reader-7:0042", "f47ac10b-58cc-4372-a567-0e02b2c3d479", "x" * 64])
+def test_the_clients_own_id_is_taken_over(given):
+    assert request_id_of(given) == given
+
+
+@pytest.mark.parametrize("given", [None, "", " a", "a b", 'a"', "a\n", "é", "-", "a, b", "<script>", "x" * 65])
+def test_an_id_that_could_forge_something_is_not(given):
+    made = request_id_of(given)
+    assert made != given
+    assert len(made) == 16
+    assert request_id_of(given) != made
+
+
+def test_what_was_handled_is_told_to_the_observer():
+    seen = []
+
+    def app(environ, start_response):
+        environ[ROUTE], environ[DEVICE] = "/x", "door"
+        start_response("404 Not Found", [])
+        return []
+
+    times = iter([1.0, 1.5])
+    log = RequestLog(app, lambda *what: seen.append(what), clock=lambda: next(times))
+    with capture_logs() as logs:
+        log({"REQUEST_METHOD": "GET", "HTTP_X_REQUEST_ID": "mine"}, lambda *_answer: None)
+    assert seen == [("GET", "/x", 404, 0.5)]
+    assert (logs[0]["device"], logs[0]["request_id"]) == ("door", "mine")

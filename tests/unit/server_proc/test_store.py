@@ -11,6 +11,7 @@ from server_proc.marks import NewMark, mark_message
 from server_proc.outbox import OutboxLog
 from server_proc.problems import WrongFieldsError
 from server_proc.store import MarkQuery, MarkStore
+from server_proc.voids import NewVoid
 
 NOW_MS = 1_769_846_400_500
 
@@ -111,22 +112,14 @@ def test_marks_are_listed_by_cursor_person_time_and_limit(store):
     assert seqs(person_id="odd", from_ms=30, after_seq=3, to_ms=90, limit=1) == [5]
 
 
-def test_the_snapshot_is_the_newest_first_with_counts_and_the_seq_it_reflects(store, outbox):
-    assert store.snapshot(5, 0).marks == []
-    outbox.append({"type": "message"})
-    for n in range(1, 8):
-        store.record(NewMark(person_id=str(n), timestamp_ms=n * 10), NOW_MS)
-    snapshot = store.snapshot(3, today_from_ms=40)
-    assert [mark.mark_seq for mark in snapshot.marks] == [7, 6, 5]
-    assert (snapshot.seq, snapshot.total, snapshot.today) == (8, 7, 4)
-    assert store.snapshot(0, today_from_ms=1000).total == 7
-
-
-def test_the_seq_of_a_snapshot_does_not_fall_back_when_the_outbox_is_emptied(store, outbox, database):
-    store.record(NewMark(person_id="1"), NOW_MS)
-    with database.write() as transaction:
-        transaction.connection.execute("DELETE FROM outbox")
-    assert store.snapshot(1, 0).seq == outbox.newest == 1
+def test_a_voided_mark_is_listed_and_found_as_such(store, services):
+    store.record(NewMark(person_id="1", id="a"), NOW_MS)
+    standing, _ = store.record(NewMark(person_id="2"), NOW_MS)
+    services.voids.void(NewVoid(mark_id="a", reason="twice"), NOW_MS)
+    assert [mark.void_reason for mark in store.list_marks(MarkQuery())] == ["twice", None]
+    again, is_new = store.record(NewMark(person_id="1", id="a"), NOW_MS)
+    assert (again.void_reason, is_new) == ("twice", False)
+    assert store.list_marks(MarkQuery(person_id="2")) == [standing]
 
 
 def test_marks_and_their_numbers_go_on_after_opening_again(database_path):

@@ -161,3 +161,12 @@ def test_other_messages_are_not_the_boards_business(manager, model):
     with capture_logs() as logs:
         manager.deliver(1, {"type": "announcement", "text": "hello"})
     assert (rows(model), logs) == ([], [])
+
+
+@pytest.mark.usefixtures("feed")
+def test_the_id_of_the_request_behind_a_mark_is_in_the_log(manager):
+    manager.enter(LIVE)
+    with capture_logs() as logs:
+        manager.deliver(7, message(7, requestId="reader-7:42"))
+    (line,) = [line for line in logs if line["event"] == "mark_received"]
+    assert (line["log_level"], line["seq"], line["request_id"]) == ("debug", 7, "reader-7:42")

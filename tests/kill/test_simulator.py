@@ -1,0 +1,68 @@
+"""`run.py simulate` against the whole product, while its server dies."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.kill.product import RUN, Product
+
+
+@pytest.fixture
+def product(directory: Path) -> Iterator[Product]:
+    running = Product(directory)
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.clean_up()
+
+
+def simulate(product: Product, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(RUN), "simulate", "--socket", str(product.socket), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def counts(output: str) -> dict[str, int]:
+    first = output.splitlines()[0]
+    return {word: int(number) for word, number in re.findall(r"(\w+) (\d+)", first)}
+
+
+def stored_people(product: Product) -> list[str]:
+    with closing(sqlite3.connect(product.state / "attendance.db")) as database:
+        return [person for (person,) in database.execute("SELECT person_id FROM marks ORDER BY mark_seq")]
+
+
+def test_no_mark_is_lost_or_doubled_while_the_server_is_killed(product: Product) -> None:
+    simulation = simulate(product, "--rate", "60", "--for", "6s", "--people", "1000", "--seed", "1")
+    for _ in range(2):
+        product.wait_for("request_handled", route="/api/attendance", status=201)
+        os.kill(product.pids["server"], signal.SIGKILL)
+        product.pids["server"] = product.wait_for("child_ready", child="server")["child_pid"]
+    out, err = simulation.communicate(timeout=60)
+
+    assert (simulation.returncode, err) == (0, "")
+    said = counts(out)
+    assert said["failed"] == 0
+    assert said["sent"] == said["accepted"] > 200
+    people = stored_people(product)
+    assert len(people) == said["accepted"]
+    assert len(set(people)) == len(people)  # 1000 people, and nobody comes twice while others are missing
+
+
+def test_ctrl_c_ends_it_with_the_summary(product: Product) -> None:
+    simulation = simulate(product, "--rate", "50", "--for", "1h")
+    product.wait_for("request_handled", route="/api/attendance", status=201)
+    simulation.send_signal(signal.SIGINT)
+    out, _err = simulation.communicate(timeout=30)
+    assert simulation.returncode == 0
+    assert counts(out)["accepted"] >= 1
+    assert "p50" in out
