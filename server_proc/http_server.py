@@ -20,7 +20,8 @@ from server_proc.json_body import MAX_BODY_BYTES
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-THREADS = 8
+# As many posters may wait for one commit; a thread that waits costs next to nothing.
+THREADS = 64
 CONNECTION_LIMIT = 512
 MAX_HEADER_BYTES = 32 << 10
 # The application refuses what is over its limit and keeps the connection; this is where reading ends. Chunked bodies
