@@ -105,6 +105,10 @@ class SocketClient:
         """
         return self._post(b"message", payload) is not None
 
+    def wait_until_acknowledged(self, timeout_s: float) -> bool:
+        """Wait until the server has handled all that was sent, over any number of connections; False if it has not."""
+        return self._hub.all_acknowledged.wait(timeout_s)
+
     def request(self, payload: Payload, timeout_s: float = 5.0) -> Payload:
         """Send `payload` to the server's handler for its "type" and wait for the reply.
 

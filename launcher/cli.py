@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +15,7 @@ import msgspec
 
 from launcher import launch, remote
 from launcher.errors import EXIT_OK, EXIT_USAGE, LauncherError, SettingsError
+from launcher.origins import PREFIX, aside, blamed, origin, read_file
 from launcher.settings import LOG_FORMATS, LOG_LEVELS, UI_MODES, Settings, checked, socket_path_of
 from launcher.spec import CHILDREN, UI, ChildSpec
 from launcher.status import table
@@ -32,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, specs: tuple[ChildSpec, ...] = 
     try:
         result = axon.main(args=arguments, prog_name="run.py", standalone_mode=False, obj=specs)
     except click.ClickException as error:
-        return _complain(error.format_message(), EXIT_USAGE)
+        return _complain(_explained(error), EXIT_USAGE)
     except LauncherError as error:
         return _complain(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -45,6 +44,20 @@ def _complain(message: str, exit_code: int) -> int:
     return exit_code
 
 
+def _explained(error: click.ClickException) -> str:
+    """Return what click says, and what it leaves out: where a bad value comes from, where an option belongs."""
+    message, context = error.format_message(), error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return message
+    if isinstance(error, click.BadParameter) and error.param is not None and context.command is axon:
+        return f"{message}{aside(origin(context, str(error.param.name)))}"
+    if isinstance(error, click.NoSuchOption) and context.command is not axon:
+        options = {option for parameter in axon.params for option in parameter.opts}
+        if error.option_name in options:
+            return f"{message} It belongs before the command: run.py {error.option_name} ... {context.info_name}"
+    return message
+
+
 def _fill_standard_descriptors() -> None:
     """Make sure that 0, 1 and 2 are open: else a socket could get number 1, and the log would go into it."""
     for descriptor in (0, 1, 2):
@@ -54,29 +67,9 @@ def _fill_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def _read_file(context: click.Context, _parameter: click.Parameter, file: str | None) -> None:
-    """Take the TOML file's keys as the defaults of the options."""
-    if not file:
-        return
-    try:
-        values = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"--config {file}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config {file}: not TOML: {error}") from error
-    known = set(Settings.__struct_fields__)
-    defaults = {key.replace("-", "_"): value for key, value in values.items()}
-    for key, value in defaults.items():
-        if key not in known:
-            raise SettingsError(f"--config {file}: unknown key {key!r}; there are {', '.join(sorted(known))}")
-        if not isinstance(value, str | int | bool):
-            raise SettingsError(f"--config {file}: {key}: a string, a number or true/false is needed, not {value!r}")
-    context.default_map = defaults
-
-
 @click.group(
     invoke_without_command=True,
-    context_settings={"auto_envvar_prefix": "AXON", "show_default": True, "help_option_names": ["-h", "--help"]},
+    context_settings={"auto_envvar_prefix": PREFIX, "show_default": True, "help_option_names": ["-h", "--help"]},
 )
 @click.option("--socket", default=_DEFAULTS.socket, help="Path of the Unix socket; also names the instance.")
 @click.option("--host", default=_DEFAULTS.host, help="Loopback address for HTTP.")
@@ -88,10 +81,13 @@ def _read_file(context: click.Context, _parameter: click.Parameter, file: str | 
 @click.option("--log-payloads", is_flag=True, help="Show messages in the log: they are personal data.")
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
 @click.option(
+    "--max-rss", default="", help="Restart a child whose processes hold more, e.g. 300M.  [default: no limit]"
+)
+@click.option(
     "--config",
     is_eager=True,
     expose_value=False,
-    callback=_read_file,
+    callback=read_file,
     help="TOML file of these options.",
 )
 @click.pass_context
@@ -108,7 +104,10 @@ def axon(context: click.Context, /, **options: Any) -> int | None:
         return None
     if settings.ui == "none":
         specs = tuple(spec for spec in specs if spec.name != UI.name)
-    return launch.run(checked(settings, os.environ), specs)
+    try:
+        return launch.run(checked(settings, os.environ), specs)
+    except SettingsError as error:
+        raise blamed(context, error) from error
 
 
 _of_instance = click.option("--socket", default=None, help="Path of the instance's Unix socket.", show_default=False)

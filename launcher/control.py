@@ -67,7 +67,8 @@ class ControlPlane:
         known = tuple(child.name for child in snapshot.children)
         asked = payload.get("child")
         if asked != "all" and asked not in known:
-            raise RequestError("bad_request", f"child: one of {', '.join((*known, 'all'))} is needed, not {asked!r}")
+            there_are = ", ".join((*known, "all"))
+            raise RequestError("bad_request", f"restart: there is no child {asked!r}; choose one of {there_are}")
         if snapshot.is_stopping:
             raise RequestError("stopping", "the launcher is stopping")
         names = known if asked == "all" else (str(asked),)

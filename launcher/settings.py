@@ -17,11 +17,13 @@ import msgspec
 from ipc.endpoint import DEFAULT_SOCKET_PATH, MAX_PATH_BYTES, check_path
 from ipc.errors import AddressError
 from launcher.errors import SettingsError
+from launcher.sizes import parse_size, size_words
 
 DEFAULT_PORT = 1340
 UI_MODES = ("auto", "offscreen", "none")
 LOG_FORMATS = ("auto", "console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LEAST_MAX_RSS_BYTES = 16 << 20  # no Python process is smaller: it would be restarted for ever
 _HEADLESS_PLATFORMS = ("offscreen", "minimal")
 
 
@@ -37,6 +39,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     log_payloads: bool = False
     exit_on_fatal: bool = False
+    max_rss: str = ""
+
+    @property
+    def max_rss_bytes(self) -> int | None:
+        """How much memory a child and its descendants may hold; None is no limit. Raises ValueError."""
+        return parse_size(self.max_rss) if self.max_rss else None
 
     @property
     def control_socket(self) -> str:
@@ -71,6 +79,7 @@ def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
     _check_host(settings.host)
     if not 0 <= settings.port <= 65535:
         raise SettingsError(f"--port {settings.port}: choose 1 to 65535, or 0 for a free port")
+    _check_max_rss(settings)
     return settings
 
 
@@ -137,3 +146,12 @@ def _check_host(host: str) -> None:
             f"--host {host}: other machines may only connect with device keys, which do not exist yet; "
             "use 127.0.0.1, ::1 or localhost"
         )
+
+
+def _check_max_rss(settings: Settings) -> None:
+    try:
+        limit_bytes = settings.max_rss_bytes
+    except ValueError as error:
+        raise SettingsError(f"--max-rss: {error}") from error
+    if limit_bytes is not None and limit_bytes < LEAST_MAX_RSS_BYTES:
+        raise SettingsError(f"--max-rss {settings.max_rss}: choose at least {size_words(LEAST_MAX_RSS_BYTES)}")

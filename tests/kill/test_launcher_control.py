@@ -67,8 +67,8 @@ def test_restart_of_what_is_not_there_is_refused_in_one_line(launch: Launch) -> 
 
     refused = run(launched, "restart", "database")
 
-    assert refused.returncode == 1
-    assert refused.stderr == "axon: child: one of server, ui, all is needed, not 'database'\n"
+    assert refused.returncode == 2
+    assert refused.stderr == "axon: restart: there is no child 'database'; choose one of server, ui, all\n"
 
 
 def test_restart_revives_a_child_that_was_given_up_and_its_sockets(launch: Launch) -> None:
