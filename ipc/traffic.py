@@ -46,13 +46,16 @@ class TrafficLog:
     `is_folding`: there is too much to note each message. Whoever counts a message looks at it and does no more.
     """
 
-    def __init__(self, logger: Any, name: str, totals: Callable[[], Totals], *, log_payloads: bool) -> None:
+    def __init__(
+        self, logger: Any, name: str, totals: Callable[[], Totals], *, log_payloads: bool, level: str = "info"
+    ) -> None:
         self.is_folding = False
         self.latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
         self._log = logger.bind(channel=name)
         self._name = name
         self._totals = totals
         self._log_payloads = log_payloads
+        self._level = level
         self._lock = threading.Lock()
         self._wake = threading.Semaphore(0)
         self._stopping = threading.Event()
@@ -172,7 +175,7 @@ class TrafficLog:
 
     def _emit(self, event: str, **fields: Any) -> None:
         try:
-            self._log.info(event, **fields)
+            getattr(self._log, self._level)(event, **fields)
         except Exception:  # noqa: BLE001, S110 - the log itself is what failed; its next line may be fine
             pass
 

@@ -117,6 +117,11 @@ def _instance(context: click.Context, socket: str | None) -> str:
     return socket_path_of(socket or context.obj.socket)
 
 
+def _paint(text: str, colour: str) -> str:
+    # click.echo takes the colours out again where stdout is no terminal.
+    return click.style(text, fg=colour) if colour and not os.environ.get("NO_COLOR") else text
+
+
 @axon.command()
 @_of_instance
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status object.")
@@ -124,7 +129,7 @@ def _instance(context: click.Context, socket: str | None) -> str:
 def status(context: click.Context, socket: str | None, as_json: bool) -> None:
     """Show what runs."""
     found = remote.status(_instance(context, socket))
-    click.echo(msgspec.json.encode(found).decode() if as_json else table(found))
+    click.echo(msgspec.json.encode(found).decode() if as_json else table(found, _paint))
 
 
 @axon.command()

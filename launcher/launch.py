@@ -25,8 +25,11 @@ from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError
 from launcher.instance import Locks, locked
 from launcher.log_outputs import make_writers
 from launcher.logs import LogPipeline
+from launcher.memory_limit import MemoryLimit
 from launcher.process import stop_resource_tracker
 from launcher.process_table import Supplies
+from launcher.sample_reports import SampleReports
+from launcher.sampling import Sampler
 from launcher.settings import Settings, make_state_dir, why_offscreen
 from launcher.sockets import ServerSockets
 from launcher.spec import UI, ChildSpec
@@ -83,11 +86,15 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
             control_socket=settings.control_socket,
             url=sockets.url,
         )
-        control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first)
+        sampler = Sampler()
+        control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first, sampler)
         stack.callback(control.stop)
         _listen(control)
+        sampler.start(_sample_reports(settings, control, means))
+        stack.callback(sampler.stop)
         stack.callback(stop_resource_tracker, _HELPER_S)
-        return _supervise(settings, specs, _Served(means=means, sockets=sockets, control=control, first=first))
+        served = _Served(means=means, sockets=sockets, control=control, sampler=sampler, first=first)
+        return _supervise(settings, specs, served)
 
 
 class _Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +103,13 @@ class _Served(msgspec.Struct, frozen=True, kw_only=True):
     means: _Means
     sockets: ServerSockets
     control: ControlPlane
+    sampler: Sampler
     first: Snapshot
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Let everybody know how the children are now. Called by the supervisor's thread."""
+        self.sampler.watch(snapshot)
+        self.control.publish(snapshot)
 
 
 def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served) -> int:
@@ -108,7 +121,7 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
         exit_on_fatal=settings.exit_on_fatal,
         logs=means.logs,
         wakeup=means.wakeup,
-        publish=served.control.publish,
+        publish=served.publish,
         first=served.first,
     )
     try:
@@ -143,6 +156,12 @@ def _start_logs(settings: Settings, means: _Means) -> None:
     writers = make_writers(means.logs, settings.log_format, file, stdout_closed)
     means.logs.configure_structlog(settings.log_level)
     means.logs.start(writers)
+
+
+def _sample_reports(settings: Settings, control: ControlPlane, means: _Means) -> SampleReports:
+    limit_bytes = settings.max_rss_bytes
+    limit = None if limit_bytes is None else MemoryLimit(limit_bytes)
+    return SampleReports(control.tell, means.wakeup.post, limit)
 
 
 def _listen(control: ControlPlane) -> None:
