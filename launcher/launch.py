@@ -30,6 +30,7 @@ from launcher.process import stop_resource_tracker
 from launcher.process_table import Supplies
 from launcher.sample_reports import SampleReports
 from launcher.sampling import Sampler
+from launcher.sd_notify import Notifier, take_service
 from launcher.settings import Settings, make_state_dir, why_offscreen
 from launcher.sockets import ServerSockets
 from launcher.spec import UI, ChildSpec
@@ -78,6 +79,8 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
         stack.callback(sockets.close)
         sockets.open()
         _start_logs(settings, means)
+        service = Notifier(take_service(os.environ))
+        stack.callback(service.close)
         first = Snapshot(
             run_id=means.run_id,
             pid=os.getpid(),
@@ -93,23 +96,32 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
         sampler.start(_sample_reports(settings, control, means))
         stack.callback(sampler.stop)
         stack.callback(stop_resource_tracker, _HELPER_S)
-        served = _Served(means=means, sockets=sockets, control=control, sampler=sampler, first=first)
+        told = _Told(control=control, sampler=sampler, service=service)
+        served = _Served(means=means, sockets=sockets, told=told, first=first)
         return _supervise(settings, specs, served)
 
 
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    """Who follows how the children are."""
+
+    control: ControlPlane
+    sampler: Sampler
+    service: Notifier
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Let all of them know. Called by the supervisor's thread."""
+        self.sampler.watch(snapshot)
+        self.control.publish(snapshot)
+        self.service.publish(snapshot)
+
+
 class _Served(msgspec.Struct, frozen=True, kw_only=True):
-    """What a launch serves."""
+    """What a launch serves, and who is told of it."""
 
     means: _Means
     sockets: ServerSockets
-    control: ControlPlane
-    sampler: Sampler
+    told: _Told
     first: Snapshot
-
-    def publish(self, snapshot: Snapshot) -> None:
-        """Let everybody know how the children are now. Called by the supervisor's thread."""
-        self.sampler.watch(snapshot)
-        self.control.publish(snapshot)
 
 
 def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served) -> int:
@@ -121,7 +133,8 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
         exit_on_fatal=settings.exit_on_fatal,
         logs=means.logs,
         wakeup=means.wakeup,
-        publish=served.publish,
+        publish=served.told.publish,
+        service=served.told.service,
         first=served.first,
     )
     try:
@@ -129,6 +142,8 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
     except Exception:  # noqa: BLE001 - the main thread's top frame: a bug of ours still belongs in the log
         _log.critical("launcher_crashed", exc_info=True)
         return EXIT_FAILED
+    finally:
+        served.told.service.stopping()
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def test_status_shows_what_the_log_said(launch: Launch) -> None:
     children = [(child["name"], child["state"], child["pid"], child["restarts"]) for child in found["children"]]
     assert children == [("server", "RUNNING", pids[0], 0), ("ui", "RUNNING", pids[1], 0)]
     table = run(launched, "status")
-    assert [line.split()[:2] for line in table.stdout.splitlines()[2:]] == [["server", "RUNNING"], ["ui", "RUNNING"]]
+    assert [line.split()[:2] for line in table.stdout.splitlines()[5:]] == [["server", "RUNNING"], ["ui", "RUNNING"]]
 
 
 def test_restart_replaces_one_child_without_counting_a_crash(launch: Launch) -> None:
