@@ -15,7 +15,7 @@ import msgspec
 
 from launcher import launch, remote
 from launcher.errors import EXIT_OK, EXIT_USAGE, LauncherError, SettingsError
-from launcher.origins import PREFIX, aside, blamed, origin, read_file
+from launcher.origins import COMMAND_LINE, PREFIX, aside, blamed, origin, read_file
 from launcher.settings import LOG_FORMATS, LOG_LEVELS, UI_MODES, Settings, checked, socket_path_of
 from launcher.spec import CHILDREN, UI, ChildSpec
 from launcher.status import table
@@ -160,3 +160,24 @@ def send(context: click.Context, socket: str | None, message: str) -> None:
     except msgspec.MsgspecError as error:
         raise SettingsError(f"send: a JSON object is needed: {error}") from error
     remote.send(_instance(context, socket), payload)
+
+
+@axon.command()
+@_of_instance
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report as one object.")
+@click.pass_context
+def doctor(context: click.Context, socket: str | None, as_json: bool) -> int:
+    """Show where each setting comes from, and check what could stand in Axon's way.
+
+    Changes nothing. Exits with 1 if there is a problem.
+    """
+    from launcher.doctor import Patient, examine, render  # no launch needs any of it
+
+    assert context.parent is not None
+    settings: Settings = context.obj
+    origins = {name: origin(context.parent, name) for name in Settings.__struct_fields__}
+    if socket is not None:
+        settings, origins = msgspec.structs.replace(settings, socket=socket), {**origins, "socket": COMMAND_LINE}
+    report = examine(Patient(settings=settings, origins=origins, environment=os.environ))
+    click.echo(msgspec.json.encode(report).decode() if as_json else render(report, _paint))
+    return report.exit_code

@@ -73,7 +73,7 @@ def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
     settings = msgspec.structs.replace(
         settings,
         socket=socket_path_of(settings.socket),
-        state_dir=str(Path(settings.state_dir or _default_state_dir(environment)).expanduser().absolute()),
+        state_dir=str(Path(settings.state_dir or default_state_dir(environment)).expanduser().absolute()),
     )
     _check_socket(settings)
     _check_host(settings.host)
@@ -108,7 +108,8 @@ def why_offscreen(ui: str, environment: Mapping[str, str]) -> str | None:
     return "no DISPLAY or WAYLAND_DISPLAY"
 
 
-def _default_state_dir(environment: Mapping[str, str]) -> Path:
+def default_state_dir(environment: Mapping[str, str]) -> Path:
+    """Return where things are kept when nobody says otherwise."""
     base = environment.get("XDG_STATE_HOME", "")
     # The XDG specification: a relative path there is invalid and to be ignored.
     return (Path(base) if base.startswith("/") else Path("~/.local/state")) / "axon-attendance"
