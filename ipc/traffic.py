@@ -6,6 +6,7 @@ so a slow log never slows a message. It sleeps for as long as there is nothing t
 """
 
 import collections
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -49,7 +50,8 @@ class TrafficLog:
     def __init__(
         self, logger: Any, name: str, totals: Callable[[], Totals], *, log_payloads: bool, level: str = "info"
     ) -> None:
-        self.is_folding = False
+        # With lines that nobody sees it stays True: waking a thread for each would be waste.
+        self.is_folding = not _is_shown(logger, level)
         self.latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
         self._log = logger.bind(channel=name)
         self._name = name
@@ -188,3 +190,10 @@ class TrafficLog:
         if self._log_payloads:
             fields["payload"] = payload
         return fields
+
+
+def _is_shown(logger: Any, level: str) -> bool:
+    try:
+        return bool(logger.is_enabled_for(logging.getLevelNamesMapping()[level.upper()]))
+    except AttributeError:
+        return True  # a logger that does not filter
