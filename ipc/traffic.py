@@ -50,8 +50,8 @@ class TrafficLog:
     def __init__(
         self, logger: Any, name: str, totals: Callable[[], Totals], *, log_payloads: bool, level: str = "info"
     ) -> None:
-        # With lines that nobody sees it stays True: waking a thread for each would be waste.
-        self.is_folding = not _is_shown(logger, level)
+        self._is_muted = not _is_shown(logger, level)
+        self.is_folding = self._is_muted  # for good: waking a thread for a line that nobody sees would be waste
         self.latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
         self._log = logger.bind(channel=name)
         self._name = name
@@ -88,7 +88,7 @@ class TrafficLog:
 
     def _note(self, note: _Note, count: int, direction: int) -> None:
         with self._lock:
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._is_muted:
                 return
             if self._has_told(count, direction):
                 return  # the second that was folded has just ended, with this in it
