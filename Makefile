@@ -18,7 +18,8 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Ratios against other channels, measured side by side: a table, and build/bench-ipc.json.
+# Figures beside those of others, measured in one run: tables, and build/bench-*.json. ARGS=recovery runs one of
+# channel, recovery and start.
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.bench $(ARGS)
 

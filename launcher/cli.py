@@ -13,7 +13,7 @@ from typing import Any
 import click
 import msgspec
 
-from launcher import launch, remote
+from launcher import remote
 from launcher.errors import EXIT_OK, EXIT_USAGE, LauncherError, SettingsError
 from launcher.origins import COMMAND_LINE, PREFIX, aside, blamed, origin, read_file
 from launcher.settings import LOG_FORMATS, LOG_LEVELS, UI_MODES, Settings, checked, socket_path_of
@@ -102,6 +102,8 @@ def axon(context: click.Context, /, **options: Any) -> int | None:
     if context.invoked_subcommand is not None:
         let_signals_in()
         return None
+    from launcher import launch  # a status does not wait for what only a launch needs
+
     if settings.ui == "none":
         specs = tuple(spec for spec in specs if spec.name != UI.name)
     try:
