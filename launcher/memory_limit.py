@@ -11,6 +11,7 @@ import msgspec
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0
 _FORGIVEN_AFTER_S = 600.0
+_SOON_S = 60.0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,8 +26,9 @@ class _Record(msgspec.Struct):
     """What is remembered of one child."""
 
     pid: int = 0
+    seen_s: float = 0.0
+    over_s: float = 0.0
     samples_over: int = 0
-    was_below: bool = False
     was_told: bool = False
     restarted_s: float | None = None
     pause_s: float = FIRST_PAUSE_S
@@ -43,10 +45,12 @@ class MemoryLimit:
         """Return what a sample leads to, None for nothing new. Each process is restarted, or complained of, once."""
         record = self._records.setdefault(child, _Record())
         if record.pid != pid:
-            record.pid, record.samples_over, record.was_below, record.was_told = pid, 0, False, False
+            record.pid, record.seen_s, record.samples_over, record.was_told = pid, now, 0, False
         if rss_bytes <= self.limit_bytes:
-            record.samples_over, record.was_below = 0, True
+            record.samples_over = 0
             return None
+        if record.samples_over == 0:
+            record.over_s = now
         record.samples_over += 1
         if record.samples_over < 2:
             return None
@@ -55,8 +59,8 @@ class MemoryLimit:
     def _verdict(self, record: _Record, now: float) -> Verdict | None:
         reason = (
             "it has grown beyond --max-rss"
-            if record.was_below
-            else "it is larger than --max-rss from its start: raise the limit, or it is restarted again and again"
+            if record.over_s - record.seen_s >= _SOON_S
+            else "it is larger than --max-rss soon after its start: raise the limit, or it is restarted again and again"
         )
         wait_s = 0.0 if record.restarted_s is None else max(0.0, record.restarted_s + record.pause_s - now)
         if wait_s > 0:

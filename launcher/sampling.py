@@ -49,8 +49,8 @@ Report = Callable[[list[Sample]], None]
 class Sampler:
     """Samples the children of the last snapshot that it was given."""
 
-    def __init__(self, interval_s: float = INTERVAL_S) -> None:
-        self._interval_s = interval_s
+    def __init__(self, interval_s: float | None = None) -> None:
+        self._interval_s = INTERVAL_S if interval_s is None else interval_s
         self._lock = threading.Lock()
         self._pids: dict[str, int] = {}
         self._readings: dict[str, Reading] = {}

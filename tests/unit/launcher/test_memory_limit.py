@@ -19,9 +19,9 @@ def test_a_child_within_the_limit_is_left_alone_and_so_is_one_peak() -> None:
 def test_a_leak_is_restarted_at_its_second_sample_over_the_limit() -> None:
     limit = MemoryLimit(LIMIT)
     limit.judge("ui", 1, 90, 0.0)
-    assert limit.judge("ui", 1, 110, 5.0) is None
+    assert limit.judge("ui", 1, 110, 900.0) is None
 
-    verdict = limit.judge("ui", 1, 120, 10.0)
+    verdict = limit.judge("ui", 1, 120, 905.0)
 
     assert verdict is not None
     assert (verdict.restart, "grown" in verdict.reason) == (True, True)
