@@ -71,5 +71,5 @@ class MemoryLimit:
         is_again = record.restarted_s is not None and now - record.restarted_s < record.pause_s + _FORGIVEN_AFTER_S
         record.pause_s = min(LONGEST_PAUSE_S, record.pause_s * 2) if is_again else FIRST_PAUSE_S
         record.restarted_s = now
-        record.samples_over = 0  # should it not have been restarted by the next two samples, it is asked again
+        record.was_told = True  # it may take its time to stop
         return Verdict(restart=True, wait_s=record.pause_s, reason=reason)
