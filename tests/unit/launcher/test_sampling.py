@@ -87,11 +87,12 @@ def test_asking_often_reads_seldom(child: subprocess.Popen[bytes], monkeypatch: 
 def test_whoever_asks_does_not_wait_for_a_reading_that_hangs(
     child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    is_reading, may_end = threading.Event(), threading.Event()
+    is_reading, may_end, has_ended = threading.Event(), threading.Event(), threading.Event()
 
     def hang(*_given: object) -> dict[str, object]:
         is_reading.set()
         may_end.wait(DEADLINE_S)
+        has_ended.set()
         return {}
 
     monkeypatch.setattr(sampling, "read_trees", hang)
@@ -102,7 +103,7 @@ def test_whoever_asks_does_not_wait_for_a_reading_that_hangs(
 
     sampler.refresh()
 
-    assert not may_end.is_set()
+    assert not has_ended.is_set()
     may_end.set()
     sampler.stop()
 
