@@ -28,6 +28,7 @@ from launcher.sizes import size_words
 _SCARCE_BYTES = 50 << 20
 _LOW_BYTES = 500 << 20
 _HTTP_S = 2.0
+_END_IT = "kill the launcher's pid, which is an orderly stop"
 _ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
@@ -80,7 +81,7 @@ def key_findings(socket_path: str, pid: int | None) -> Findings:
         if pid is None:
             yield ok("key file", f"{path} is made at the start")
         else:
-            yield problem("key file", f"{path} is not there: no client can log in", "run.py stop, and start again")
+            yield problem("key file", f"{path} is not there: no client can log in", f"{_END_IT}, and start again")
         return
     try:
         load_key(path)
@@ -143,9 +144,7 @@ def state_findings(settings: Settings, pid: int | None) -> Findings:
 def instance_findings(socket_path: str, status: dict[str, Any] | None, trouble: str) -> Findings:
     """Look at the children of a running instance. `trouble`: why its status cannot be had."""
     if trouble:
-        yield problem(
-            "instance", trouble, "run.py stop; if that does not help, kill -9 its pid: nothing is left behind"
-        )
+        yield problem("instance", trouble, f"{_END_IT}; if it does not react, kill -9: its children end with it")
         return
     if status is None:
         yield ok("instance", f"none runs on {socket_path}")
