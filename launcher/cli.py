@@ -5,6 +5,7 @@ Owns what the operator types and reads on stderr. Decides nothing about running.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -181,5 +182,6 @@ def doctor(context: click.Context, socket: str | None, as_json: bool) -> int:
     if socket is not None:
         settings, origins = msgspec.structs.replace(settings, socket=socket), {**origins, "socket": COMMAND_LINE}
     report = examine(Patient(settings=settings, origins=origins, environment=os.environ))
-    click.echo(msgspec.json.encode(report).decode() if as_json else render(report, _paint))
+    # json, not msgspec: a path that is no UTF-8 is a finding, and no reason to fail.
+    click.echo(json.dumps(msgspec.to_builtins(report)) if as_json else render(report, _paint))
     return report.exit_code

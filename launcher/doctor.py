@@ -57,7 +57,7 @@ def examine(patient: Patient) -> Report:
     """Look at everything."""
     settings, environment = _resolved(patient), patient.environment
     status, trouble = _ask_instance(settings.socket)
-    pid = doctor_instance.lock_of(lock_path(settings.socket)).pid
+    pid = _launcher_pid(settings.socket)
     checks: list[tuple[str, Check]] = [
         ("settings", lambda: _settings_findings(patient)),
         ("python", doctor_machine.python_finding),
@@ -141,6 +141,13 @@ def _settings(patient: Patient, resolved: Settings) -> list[Setting]:
         Setting(f"--{name.replace('_', '-')}", getattr(resolved, name), patient.origins.get(name, DEFAULT))
         for name in Settings.__struct_fields__
     ]
+
+
+def _launcher_pid(socket_path: str) -> int | None:
+    try:
+        return doctor_instance.lock_of(lock_path(socket_path)).pid
+    except OSError:
+        return None  # the check of the lock says why it cannot be read
 
 
 def _ask_instance(socket_path: str) -> tuple[dict[str, Any] | None, str]:

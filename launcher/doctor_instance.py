@@ -34,7 +34,11 @@ _ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 def lock_findings(socket_path: str) -> Findings:
     """Look at the lock of the socket."""
-    lock = lock_of(lock_path(socket_path))
+    try:
+        lock = lock_of(lock_path(socket_path))
+    except OSError as error:
+        yield problem("lock", f"{lock_path(socket_path)} cannot be used: {error.strerror}", "remove it")
+        return
     if lock.exists and lock.owner_uid != os.geteuid():
         owner = user_name(lock.owner_uid)
         yield problem("lock", f"{lock.path} belongs to {owner}", f"run this as {owner}, or choose another --socket")

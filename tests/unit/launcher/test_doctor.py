@@ -72,6 +72,25 @@ def test_every_wrong_setting_is_a_problem_of_its_own(
     assert code == 1
 
 
+def test_a_path_that_is_no_text_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = report(["--state-dir", str(tmp_path), "doctor", "--json", "--socket", "/tmp/\udcff"], capsys)
+
+    assert code == 1
+    assert "printable" in found["findings"][0]["detail"]
+
+
+def test_a_lock_that_cannot_be_read_does_not_end_the_examination(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.sock.lock").symlink_to("elsewhere")
+
+    code, found = report(["--state-dir", str(tmp_path), "doctor", "--json", "--socket", f"{tmp_path}/a.sock"], capsys)
+
+    results = {each["topic"]: each["result"] for each in found["findings"]}
+    assert (code, results["lock"]) == (1, "problem")
+    assert "instance" in results
+
+
 def test_nothing_is_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["--state-dir", str(tmp_path / "state"), "doctor", "--socket", str(tmp_path / "a.sock")])
 
