@@ -68,7 +68,7 @@ def send(socket_path: str, payload: dict[str, Any]) -> None:
         with _connected(socket_path, socket_path) as client:
             _send_and_wait(client, payload)
     except _SilentError as error:
-        raise LauncherError(f"not sent: {_why_no_server(socket_path) or error}") from error
+        raise LauncherError(f"not sent: {_why_no_server(socket_path)}") from error
 
 
 def _send_and_wait(client: SocketClient, payload: dict[str, Any]) -> None:
@@ -81,11 +81,11 @@ def _send_and_wait(client: SocketClient, payload: dict[str, Any]) -> None:
 
 
 def _why_no_server(socket_path: str) -> str:
-    """Return what the launcher knows of a server that does not answer, "" if that is nothing."""
+    """Return what the launcher knows of a server that does not answer."""
     for child in status(socket_path)["children"]:
         if child["name"] == SERVER.name and child["state"] != "RUNNING":
             return f"the server is {child['state']}" + (f": {child['reason']}" if child["reason"] else "")
-    return ""
+    return f"the server does not answer on {socket_path} within {_REPLY_S:g} s"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from ipc import SocketClient
 from ipc.authkey import key_path, load_key
 from launcher import cli
 from tests.kill.conftest import DEADLINE_S, Launch, Launched, gone_within
+from tests.kill.product import Product
 
 RUN = Path(__file__).resolve().parents[2] / "run.py"
 BOTH = {"server": "steady", "ui": "steady"}
@@ -211,6 +212,21 @@ def test_a_launcher_that_stands_still_is_waited_for_a_while_and_named(launch: La
         launched.process.send_signal(signal.SIGCONT)
 
     assert f"pid {launched.pid} does not answer" in line
+
+
+def test_a_message_is_sent_once_the_server_has_it_and_a_server_that_stands_still_is_named(directory: Path) -> None:
+    product = Product(directory, "--ui", "none")
+    try:
+        server = product.wait_for("child_ready", child="server")["child_pid"]
+        sent = run(product, "send", '{"type": "note", "text": "from the command line"}')
+        assert (sent.returncode, sent.stdout, sent.stderr) == (0, "", "")
+        product.wait_for("message_received", proc="server", type="note")
+
+        os.kill(server, signal.SIGSTOP)
+
+        assert f"not sent: the server does not answer on {product.socket}" in refused(product, "send", "{}")
+    finally:
+        product.clean_up()
 
 
 def test_a_message_for_a_server_that_was_given_up_says_so(launch: Launch) -> None:
