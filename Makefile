@@ -25,7 +25,8 @@ PURE_TESTS = $(BIN)/python -c 'import glob, re, tomllib; \
 cover: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q --cov --cov-report=term-missing:skip-covered $$($(PURE_TESTS))
 
-# Ratios against other channels, measured side by side: a table, and build/bench-ipc.json.
+# Figures beside those of others, measured in one run: tables, and build/bench-*.json. ARGS=recovery runs one of
+# channel, recovery and start.
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.bench $(ARGS)
 

@@ -9,6 +9,8 @@ if __name__ == "__main__":
 
     # Until the launcher catches signals itself they wait, so that Ctrl-C is an orderly stop from the first moment on.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    # structlog imports rich where it finds it, for tracebacks in colour, and every status would wait for that.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     try:
         from launcher.cli import main
     except ModuleNotFoundError as error:

@@ -55,10 +55,12 @@ class ClientHub:
         self._outbox_lock = threading.Lock()
         self._departed = Counters()
 
-    def open(self, logger: Any, *, log_payloads: bool) -> None:
+    def open(self, logger: Any, *, log_payloads: bool, traffic_level: str = "info") -> None:
         """Set what is known only once the client starts."""
         self.logger = logger
-        self.traffic = TrafficLog(logger, self.name, self.totals, lag=self.lag, log_payloads=log_payloads)
+        self.traffic = TrafficLog(
+            logger, self.name, self.totals, lag=self.lag, log_payloads=log_payloads, level=traffic_level
+        )
         self.flusher = Flusher(self._flush, self.name)
 
     # -- outgoing, from any thread -----------------------------------------------------------------------------------

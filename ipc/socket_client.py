@@ -35,8 +35,8 @@ _STOPPED = ClientState(kind="stopped")
 class SocketClient:
     """Receives what the server broadcasts, in order, once, over any number of connections; sends back with acks.
 
-    `name` is shown in the server's logs. Handlers are called on the client's thread: one that does not return holds up
-    those that follow it.
+    `name` is shown in the server's logs; what passes is logged at `traffic_level`. Handlers are called on the client's
+    thread: one that does not return holds up those that follow it.
     """
 
     def __init__(
@@ -47,12 +47,14 @@ class SocketClient:
         name: str = "client",
         limits: Limits | None = None,
         log_payloads: bool = False,
+        traffic_level: str = "info",
     ) -> None:
         self.address = check_path(address)
         self.name = name
         self._authkey = authkey
         self._limits = limits or Limits()
         self._log_payloads = log_payloads
+        self._traffic_level = traffic_level
         self._hub = ClientHub(name, self._limits)
         self._lifecycle_lock = threading.Lock()
         self._stopping = threading.Event()
@@ -67,7 +69,8 @@ class SocketClient:
         with self._lifecycle_lock:
             if self._thread is not None:
                 return
-            self._hub.open(get_logger().bind(channel=self.name), log_payloads=self._log_payloads)
+            logger = get_logger().bind(channel=self.name)
+            self._hub.open(logger, log_payloads=self._log_payloads, traffic_level=self._traffic_level)
             self._stopping = threading.Event()  # a new one: a thread that a handler holds up still has to see its own
             arguments = (self._stopping, self._predecessor)
             self._thread = threading.Thread(
@@ -106,6 +109,10 @@ class SocketClient:
         `{"type": "message", "message": text}`. Never waits. Raises PayloadError.
         """
         return self._post(b"message", payload) is not None
+
+    def wait_until_acknowledged(self, timeout_s: float) -> bool:
+        """Wait until the server has handled all that was sent, over any number of connections; False if it has not."""
+        return self._hub.all_acknowledged.wait(timeout_s)
 
     def request(self, payload: Payload, timeout_s: float = 5.0) -> Payload:
         """Send `payload` to the server's handler for its "type" and wait for the reply.

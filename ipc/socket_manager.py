@@ -107,10 +107,18 @@ class SocketManager(QObject):
         limits: Limits | None = None,
         parent: QObject | None = None,
         log_payloads: bool = False,
+        traffic_level: str = "info",
     ) -> None:
         super().__init__(parent)
         limits = limits or Limits()
-        self._client = SocketClient(address, authkey=authkey, name=name, limits=limits, log_payloads=log_payloads)
+        self._client = SocketClient(
+            address,
+            authkey=authkey,
+            name=name,
+            limits=limits,
+            log_payloads=log_payloads,
+            traffic_level=traffic_level,
+        )
         self._refused: list[_Item] = []
         self._client.deliver_to(self._take)
         self._inbox = _Inbox(limits.inbox_messages, self._inbox_filled.emit)

@@ -36,7 +36,8 @@ class SocketServer:
 
     With a `listener` that somebody else has bound (a launcher), that one is used and its file left alone; otherwise the
     server locks, binds and finally removes `address`. `log` keeps what was broadcast for clients that lag or come back;
-    by default it is in memory. Sizes and times are in `limits`. `authkey` is looked up as ipc.authkey says.
+    by default it is in memory. Sizes and times are in `limits`. What passes is logged at `traffic_level`. `authkey` is
+    looked up as ipc.authkey says.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SocketServer:
         limits: Limits | None = None,
         name: str = "server",
         log_payloads: bool = False,
+        traffic_level: str = "info",
     ) -> None:
         self.address = check_path(address)
         self._listener = listener
@@ -56,6 +58,7 @@ class SocketServer:
         self._limits = limits or Limits()
         self._name = name
         self._log_payloads = log_payloads
+        self._traffic_level = traffic_level
         self._log: MessageLog = log if log is not None else MemoryLog(self._limits)
         self._hub = Hub(self._log, self._limits)
         self._append_lock = threading.Lock()
@@ -71,7 +74,14 @@ class SocketServer:
             logger = get_logger().bind(channel=self._name)
             listener, authkey = self._open()
             hub = self._hub
-            traffic = TrafficLog(logger, self._name, hub.traffic_totals, lag=hub.lag, log_payloads=self._log_payloads)
+            traffic = TrafficLog(
+                logger,
+                self._name,
+                hub.traffic_totals,
+                lag=hub.lag,
+                log_payloads=self._log_payloads,
+                level=self._traffic_level,
+            )
             hub.open(authkey, logger, traffic)
             try:
                 self._acceptor = Acceptor(

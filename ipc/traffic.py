@@ -6,6 +6,7 @@ so a slow log never slows a message. It sleeps for as long as there is nothing t
 """
 
 import collections
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -49,15 +50,24 @@ class TrafficLog:
     """
 
     def __init__(
-        self, logger: Any, name: str, totals: Callable[[], Totals], *, lag: Callable[[], int], log_payloads: bool
+        self,
+        logger: Any,
+        name: str,
+        totals: Callable[[], Totals],
+        *,
+        lag: Callable[[], int],
+        log_payloads: bool,
+        level: str = "info",
     ) -> None:
-        self.is_folding = False
+        self._is_muted = not _is_shown(logger, level)
+        self.is_folding = self._is_muted  # for good: waking a thread for a line that nobody sees would be waste
         self.latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
         self._log = logger.bind(channel=name)
         self._name = name
         self._totals = totals
         self._lag = lag
         self._log_payloads = log_payloads
+        self._level = level
         self._lock = threading.Lock()
         self._wake = threading.Semaphore(0)
         self._stopping = threading.Event()
@@ -88,7 +98,7 @@ class TrafficLog:
 
     def _note(self, note: _Note, count: int, direction: int) -> None:
         with self._lock:
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._is_muted:
                 return
             if self._has_told(count, direction):
                 return  # the second that was folded has just ended, with this in it
@@ -178,7 +188,7 @@ class TrafficLog:
 
     def _emit(self, event: str, **fields: Any) -> None:
         try:
-            self._log.info(event, **fields)
+            getattr(self._log, self._level)(event, **fields)
         except Exception:  # noqa: BLE001, S110 - the log itself is what failed; its next line may be fine
             pass
 
@@ -200,3 +210,10 @@ def _is_id(value: object) -> bool:
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID_CHARS:
         return False
     return value.isascii() and value.isprintable() and " " not in value
+
+
+def _is_shown(logger: Any, level: str) -> bool:
+    try:
+        return bool(logger.is_enabled_for(logging.getLevelNamesMapping()[level.upper()]))
+    except AttributeError:
+        return True  # a logger that does not filter

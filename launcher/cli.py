@@ -5,19 +5,19 @@ Owns what the operator types and reads on stderr. Decides nothing about running.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 from ipc.command import CommandError
-from launcher import launch, remote
+from launcher import remote
 from launcher.errors import EXIT_OK, EXIT_USAGE, LauncherError, SettingsError
+from launcher.origins import COMMAND_LINE, PREFIX, aside, blamed, origin, read_file
 from launcher.package_command import package_command
 from launcher.settings import LOG_FORMATS, LOG_LEVELS, UI_MODES, Settings, checked, socket_path_of
 from launcher.spec import CHILDREN, UI, ChildSpec
@@ -44,7 +44,7 @@ def main(
     try:
         result = axon.main(args=arguments, prog_name="run.py", standalone_mode=False, obj=specs)
     except click.ClickException as error:
-        return _complain(error.format_message(), EXIT_USAGE)
+        return _complain(_explained(error), EXIT_USAGE)
     except (LauncherError, CommandError) as error:
         return _complain(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -57,6 +57,20 @@ def _complain(message: str, exit_code: int) -> int:
     return exit_code
 
 
+def _explained(error: click.ClickException) -> str:
+    """Return what click says, and what it leaves out: where a bad value comes from, where an option belongs."""
+    message, context = error.format_message(), error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return message
+    if isinstance(error, click.BadParameter) and error.param is not None and context.command is axon:
+        return f"{message}{aside(origin(context, str(error.param.name)))}"
+    if isinstance(error, click.NoSuchOption) and context.command is not axon:
+        options = {option for parameter in axon.params for option in parameter.opts}
+        if error.option_name in options:
+            return f"{message} It belongs before the command: run.py {error.option_name} ... {context.info_name}"
+    return message
+
+
 def _fill_standard_descriptors() -> None:
     """Make sure that 0, 1 and 2 are open: else a socket could get number 1, and the log would go into it."""
     for descriptor in (0, 1, 2):
@@ -66,29 +80,9 @@ def _fill_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def _read_file(context: click.Context, _parameter: click.Parameter, file: str | None) -> None:
-    """Take the TOML file's keys as the defaults of the options."""
-    if not file:
-        return
-    try:
-        values = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"--config {file}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config {file}: not TOML: {error}") from error
-    known = set(Settings.__struct_fields__)
-    defaults = {key.replace("-", "_"): value for key, value in values.items()}
-    for key, value in defaults.items():
-        if key not in known:
-            raise SettingsError(f"--config {file}: unknown key {key!r}; there are {', '.join(sorted(known))}")
-        if not isinstance(value, str | int | bool):
-            raise SettingsError(f"--config {file}: {key}: a string, a number or true/false is needed, not {value!r}")
-    context.default_map = defaults
-
-
 @click.group(
     invoke_without_command=True,
-    context_settings={"auto_envvar_prefix": "AXON", "show_default": True, "help_option_names": ["-h", "--help"]},
+    context_settings={"auto_envvar_prefix": PREFIX, "show_default": True, "help_option_names": ["-h", "--help"]},
 )
 @click.option("--socket", default=_DEFAULTS.socket, help="Path of the Unix socket; also names the instance.")
 @click.option("--host", default=_DEFAULTS.host, help="Address for HTTP; all but loopback need device keys.")
@@ -104,10 +98,13 @@ def _read_file(context: click.Context, _parameter: click.Parameter, file: str | 
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
 @click.option("--cooldown-s", type=int, default=_DEFAULTS.cooldown_s, help="Seconds until a person counts again.")
 @click.option(
+    "--max-rss", default="", help="Restart a child whose processes hold more, e.g. 300M.  [default: no limit]"
+)
+@click.option(
     "--config",
     is_eager=True,
     expose_value=False,
-    callback=_read_file,
+    callback=read_file,
     help="TOML file of these options.",
 )
 @click.pass_context
@@ -122,9 +119,14 @@ def axon(context: click.Context, /, **options: Any) -> int | None:
     if context.invoked_subcommand is not None:
         let_signals_in()
         return None
+    from launcher import launch  # a status does not wait for what only a launch needs
+
     if settings.ui == "none":
         specs = tuple(spec for spec in specs if spec.name != UI.name)
-    return launch.run(checked(settings, os.environ), specs)
+    try:
+        return launch.run(checked(settings, os.environ), specs)
+    except SettingsError as error:
+        raise blamed(context, error) from error
 
 
 _of_instance = click.option("--socket", default=None, help="Path of the instance's Unix socket.", show_default=False)
@@ -134,6 +136,11 @@ def _instance(context: click.Context, socket: str | None) -> str:
     return socket_path_of(socket or context.obj.socket)
 
 
+def _paint(text: str, colour: str) -> str:
+    # click.echo takes the colours out again where stdout is no terminal.
+    return click.style(text, fg=colour) if colour and not os.environ.get("NO_COLOR") else text
+
+
 @axon.command()
 @_of_instance
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status object.")
@@ -141,7 +148,7 @@ def _instance(context: click.Context, socket: str | None) -> str:
 def status(context: click.Context, socket: str | None, as_json: bool) -> None:
     """Show what runs."""
     found = remote.status(_instance(context, socket))
-    click.echo(msgspec.json.encode(found).decode() if as_json else table(found))
+    click.echo(msgspec.json.encode(found).decode() if as_json else table(found, _paint))
 
 
 @axon.command()
@@ -172,3 +179,25 @@ def send(context: click.Context, socket: str | None, message: str) -> None:
     except msgspec.MsgspecError as error:
         raise SettingsError(f"send: a JSON object is needed: {error}") from error
     remote.send(_instance(context, socket), payload)
+
+
+@axon.command()
+@_of_instance
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report as one object.")
+@click.pass_context
+def doctor(context: click.Context, socket: str | None, as_json: bool) -> int:
+    """Show where each setting comes from, and check what could stand in Axon's way.
+
+    Changes nothing. Exits with 1 if there is a problem.
+    """
+    from launcher.doctor import Patient, examine, render  # no launch needs any of it
+
+    assert context.parent is not None
+    settings: Settings = context.obj
+    origins = {name: origin(context.parent, name) for name in Settings.__struct_fields__}
+    if socket is not None:
+        settings, origins = msgspec.structs.replace(settings, socket=socket), {**origins, "socket": COMMAND_LINE}
+    report = examine(Patient(settings=settings, origins=origins, environment=os.environ))
+    # json, not msgspec: a path that is no UTF-8 is a finding, and no reason to fail.
+    click.echo(json.dumps(msgspec.to_builtins(report)) if as_json else render(report, _paint))
+    return report.exit_code

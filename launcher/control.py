@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from ipc import RequestError, SocketServer
-from launcher.status import Meter, Snapshot, describe
+from launcher.sampling import Sampler
+from launcher.status import Snapshot, describe
 
 
 class RestartChildren(msgspec.Struct, frozen=True):
@@ -34,11 +35,13 @@ Command = RestartChildren | StopAll
 class ControlPlane:
     """Answers `status`, `restart` and `stop`; tells every client of changes."""
 
-    def __init__(self, address: str, authkey: bytes, post: Callable[[Command], None], first: Snapshot) -> None:
+    def __init__(
+        self, address: str, authkey: bytes, post: Callable[[Command], None], first: Snapshot, sampler: Sampler
+    ) -> None:
         self._snapshot = first
         self._post = post
-        self._meter = Meter()
-        self._server = SocketServer(address, authkey=authkey, name="launcher")
+        self._sampler = sampler
+        self._server = SocketServer(address, authkey=authkey, name="launcher", traffic_level="debug")
         self._server.on_request("status")(self._status)
         self._server.on_request("restart")(self._restart)
         self._server.on_request("stop")(self._stop)
@@ -56,10 +59,16 @@ class ControlPlane:
         self._snapshot = snapshot
         self._server.broadcast({"type": "children", "children": self._describe()["children"]})
 
+    def tell(self, payload: dict[str, Any]) -> None:
+        """Send something of the moment to all clients: who connects later does not get it."""
+        for peer in self._server.peers:
+            self._server.send(peer.id, payload)
+
     def _describe(self) -> dict[str, Any]:
-        return describe(self._snapshot, time.monotonic(), self._meter)
+        return describe(self._snapshot, time.monotonic(), self._sampler.latest)
 
     def _status(self, _payload: dict[str, Any]) -> dict[str, Any]:
+        self._sampler.refresh()
         return {"type": "status", **self._describe()}
 
     def _restart(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +76,8 @@ class ControlPlane:
         known = tuple(child.name for child in snapshot.children)
         asked = payload.get("child")
         if asked != "all" and asked not in known:
-            raise RequestError("bad_request", f"child: one of {', '.join((*known, 'all'))} is needed, not {asked!r}")
+            there_are = ", ".join((*known, "all"))
+            raise RequestError("bad_request", f"restart: there is no child {asked!r}; choose one of {there_are}")
         if snapshot.is_stopping:
             raise RequestError("stopping", "the launcher is stopping")
         names = known if asked == "all" else (str(asked),)

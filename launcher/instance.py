@@ -6,7 +6,6 @@ Owns both locks and the wait for an instance that is just dying. Runs on the mai
 from __future__ import annotations
 
 import fcntl
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -56,7 +55,7 @@ def _acquire(lock: InstanceLock, option: str) -> None:
         try:
             lock.acquire()
         except AlreadyRunningError as error:
-            if error.pid is not None and _is_alive(error.pid):
+            if error.pid is not None and is_alive(error.pid):
                 raise
             # Its launcher was killed; children of it that are just dying still share the lock.
             _wait_until_free(lock.path, _WAIT_FOR_DYING_S)
@@ -68,7 +67,8 @@ def _acquire(lock: InstanceLock, option: str) -> None:
         raise SettingsError(f"{option}: {error}") from error
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this pid runs; a zombie does not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -88,13 +88,3 @@ def _touch_lock(path: str) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
     except FileNotFoundError:
         pass  # released and removed meanwhile
-
-
-def running_pid(socket_path: str) -> int | None:
-    """Return the pid in the lock file of a socket if that process lives."""
-    try:
-        text = Path(lock_path(socket_path)).read_text()
-    except OSError:
-        return None
-    pid = int(text) if text.strip().isdigit() else 0
-    return pid if pid > 0 and pid != os.getpid() and _is_alive(pid) else None

@@ -25,8 +25,12 @@ from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError
 from launcher.instance import Locks, locked
 from launcher.log_outputs import make_writers
 from launcher.logs import LogPipeline
+from launcher.memory_limit import MemoryLimit
 from launcher.process import stop_resource_tracker
 from launcher.process_table import Supplies
+from launcher.sample_reports import SampleReports
+from launcher.sampling import Sampler
+from launcher.sd_notify import Notifier, take_service
 from launcher.settings import Settings, allowed_hosts_of, make_state_dir, why_offscreen
 from launcher.sockets import ServerSockets
 from launcher.spec import UI, ChildSpec
@@ -75,6 +79,8 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
         stack.callback(sockets.close)
         sockets.open()
         _start_logs(settings, means)
+        service = Notifier(take_service(os.environ))
+        stack.callback(service.close)
         first = Snapshot(
             run_id=means.run_id,
             pid=os.getpid(),
@@ -83,19 +89,38 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
             control_socket=settings.control_socket,
             url=sockets.url,
         )
-        control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first)
+        sampler = Sampler()
+        control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first, sampler)
         stack.callback(control.stop)
         _listen(control)
+        sampler.start(_sample_reports(settings, control, means))
+        stack.callback(sampler.stop)
         stack.callback(stop_resource_tracker, _HELPER_S)
-        return _supervise(settings, specs, _Served(means=means, sockets=sockets, control=control, first=first))
+        told = _Told(control=control, sampler=sampler, service=service)
+        served = _Served(means=means, sockets=sockets, told=told, first=first)
+        return _supervise(settings, specs, served)
+
+
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    """Who follows how the children are."""
+
+    control: ControlPlane
+    sampler: Sampler
+    service: Notifier
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Let all of them know. Called by the supervisor's thread."""
+        self.sampler.watch(snapshot)
+        self.control.publish(snapshot)
+        self.service.publish(snapshot)
 
 
 class _Served(msgspec.Struct, frozen=True, kw_only=True):
-    """What a launch serves."""
+    """What a launch serves, and who is told of it."""
 
     means: _Means
     sockets: ServerSockets
-    control: ControlPlane
+    told: _Told
     first: Snapshot
 
 
@@ -108,7 +133,8 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
         exit_on_fatal=settings.exit_on_fatal,
         logs=means.logs,
         wakeup=means.wakeup,
-        publish=served.control.publish,
+        publish=served.told.publish,
+        service=served.told.service,
         first=served.first,
     )
     try:
@@ -116,6 +142,8 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
     except Exception:  # noqa: BLE001 - the main thread's top frame: a bug of ours still belongs in the log
         _log.critical("launcher_crashed", exc_info=True)
         return EXIT_FAILED
+    finally:
+        served.told.service.stopping()
 
 
 @contextmanager
@@ -143,6 +171,12 @@ def _start_logs(settings: Settings, means: _Means) -> None:
     writers = make_writers(means.logs, settings.log_format, file, stdout_closed)
     means.logs.configure_structlog(settings.log_level)
     means.logs.start(writers)
+
+
+def _sample_reports(settings: Settings, control: ControlPlane, means: _Means) -> SampleReports:
+    limit_bytes = settings.max_rss_bytes
+    limit = None if limit_bytes is None else MemoryLimit(limit_bytes)
+    return SampleReports(control.tell, means.wakeup.post, limit)
 
 
 def _listen(control: ControlPlane) -> None:

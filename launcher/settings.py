@@ -18,6 +18,7 @@ import msgspec
 from ipc.endpoint import DEFAULT_SOCKET_PATH, MAX_PATH_BYTES, check_path
 from ipc.errors import AddressError
 from launcher.errors import SettingsError
+from launcher.sizes import parse_size, size_words
 
 DEFAULT_PORT = 1340
 UI_MODES = ("auto", "offscreen", "none")
@@ -25,6 +26,7 @@ LOG_FORMATS = ("auto", "console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_COOLDOWN_S = 24 * 60 * 60
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9._-]{1,253}(?::[1-9][0-9]{0,4})?", re.ASCII)
+LEAST_MAX_RSS_BYTES = 16 << 20  # no Python process is smaller: it would be restarted for ever
 _HEADLESS_PLATFORMS = ("offscreen", "minimal")
 
 
@@ -42,6 +44,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_payloads: bool = False
     exit_on_fatal: bool = False
     cooldown_s: int = 60
+    max_rss: str = ""
+
+    @property
+    def max_rss_bytes(self) -> int | None:
+        """How much memory a child and its descendants may hold; None is no limit. Raises ValueError."""
+        return parse_size(self.max_rss) if self.max_rss else None
 
     @property
     def control_socket(self) -> str:
@@ -79,6 +87,7 @@ def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
         raise SettingsError(f"--port {settings.port}: choose 1 to 65535, or 0 for a free port")
     if not 0 <= settings.cooldown_s <= MAX_COOLDOWN_S:
         raise SettingsError(f"--cooldown-s {settings.cooldown_s}: choose 0 to {MAX_COOLDOWN_S} seconds")
+    _check_max_rss(settings)
     return settings
 
 
@@ -96,7 +105,7 @@ def allowed_hosts_of(settings: Settings) -> tuple[str, ...]:
 
 def state_dir_of(settings: Settings, environment: Mapping[str, str]) -> str:
     """Return the absolute path of the state directory."""
-    return str(Path(settings.state_dir or _default_state_dir(environment)).expanduser().absolute())
+    return str(Path(settings.state_dir or default_state_dir(environment)).expanduser().absolute())
 
 
 def make_state_dir(path: str) -> None:
@@ -124,7 +133,8 @@ def why_offscreen(ui: str, environment: Mapping[str, str]) -> str | None:
     return "no DISPLAY or WAYLAND_DISPLAY"
 
 
-def _default_state_dir(environment: Mapping[str, str]) -> Path:
+def default_state_dir(environment: Mapping[str, str]) -> Path:
+    """Return where things are kept when nobody says otherwise."""
     base = environment.get("XDG_STATE_HOME", "")
     # The XDG specification: a relative path there is invalid and to be ignored.
     return (Path(base) if base.startswith("/") else Path("~/.local/state")) / "axon-attendance"
@@ -162,3 +172,12 @@ def _check_host(host: str) -> None:
             f"--host {host!r}: give an address: 127.0.0.1 or ::1 for this machine alone, one of its own addresses or"
             " 0.0.0.0 for others too; names for it go into --allowed-hosts"
         ) from None
+
+
+def _check_max_rss(settings: Settings) -> None:
+    try:
+        limit_bytes = settings.max_rss_bytes
+    except ValueError as error:
+        raise SettingsError(f"--max-rss: {error}") from error
+    if limit_bytes is not None and limit_bytes < LEAST_MAX_RSS_BYTES:
+        raise SettingsError(f"--max-rss {settings.max_rss}: choose at least {size_words(LEAST_MAX_RSS_BYTES)}")

@@ -1,18 +1,18 @@
 """What the launcher tells about itself: the object behind `status`, and the table of it.
 
-Owns the shape (`status --json` promises it) and the figures that are taken at the moment of asking. A `Snapshot` is
-immutable and published by the supervisor's thread; the control plane's threads read it.
+Owns the shape, which `status --json` promises. A `Snapshot` is immutable and published by the supervisor's thread; the
+control plane's threads read it. Pure.
 """
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import psutil
 
 from launcher.policy_types import State
+from launcher.sizes import size_words
 
 
 class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,40 +41,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     is_stopping: bool = False
 
 
-class Meter:
-    """CPU and memory of processes, measured when asked for. Any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._processes: dict[int, psutil.Process] = {}
-
-    def read(self, pid: int | None) -> dict[str, Any]:
-        """Return `cpu_percent` (since the last reading) and `rss_bytes`, None where there is nothing to read."""
-        try:
-            with self._lock:
-                process = self._process(pid)
-                if process is None:
-                    return {"cpu_percent": None, "rss_bytes": None}
-                return {"cpu_percent": process.cpu_percent(None), "rss_bytes": process.memory_info().rss}
-        except psutil.Error:
-            return {"cpu_percent": None, "rss_bytes": None}
-
-    def keep_only(self, pids: set[int]) -> None:
-        """Forget processes that are gone."""
-        with self._lock:
-            self._processes = {pid: process for pid, process in self._processes.items() if pid in pids}
-
-    def _process(self, pid: int | None) -> psutil.Process | None:
-        if pid is None:
-            return None
-        if pid not in self._processes:
-            self._processes[pid] = psutil.Process(pid)
-        return self._processes[pid]
+Figures = Callable[[str, int | None], dict[str, Any]]
+"""What the child of this name costs, if this is its process: `cpu_percent`, `rss_bytes` and more."""
 
 
-def describe(snapshot: Snapshot, now: float, meter: Meter) -> dict[str, Any]:
+def describe(snapshot: Snapshot, now: float, figures: Figures) -> dict[str, Any]:
     """Return the status object."""
-    meter.keep_only({child.pid for child in snapshot.children if child.pid is not None})
     return {
         "run_id": snapshot.run_id,
         "pid": snapshot.pid,
@@ -83,51 +55,89 @@ def describe(snapshot: Snapshot, now: float, meter: Meter) -> dict[str, Any]:
         "control_socket": snapshot.control_socket,
         "url": snapshot.url,
         "is_stopping": snapshot.is_stopping,
-        "children": [_describe_child(child, now, meter) for child in snapshot.children],
+        "children": [_describe_child(child, now, figures) for child in snapshot.children],
     }
 
 
-def _describe_child(child: ChildStatus, now: float, meter: Meter) -> dict[str, Any]:
+def _describe_child(child: ChildStatus, now: float, figures: Figures) -> dict[str, Any]:
     return {
         "name": child.name,
         "state": str(child.state),
         "pid": child.pid,
         "restarts": child.restarts,
         "uptime_s": None if child.started_s is None else round(now - child.started_s, 3),
-        **meter.read(child.pid),
+        **figures(child.name, child.pid),
         "last_exit": child.last_exit,
         "attempt": child.attempt,
         "reason": child.reason,
     }
 
 
-_COLUMNS = ("child", "state", "pid", "restarts", "uptime", "cpu", "memory", "last exit")
+_COLUMNS = ("child", "state", "pid", "restarts", "uptime", "cpu", "memory", "threads", "fds", "last exit")
+_TO_THE_RIGHT = frozenset({"pid", "restarts", "uptime", "cpu", "memory", "threads", "fds"})
+_STATE_COLOURS = {"RUNNING": "green", "FATAL": "red", "BACKOFF": "yellow", "STARTING": "yellow", "STOPPING": "yellow"}
 
 
-def table(status: dict[str, Any]) -> str:
-    """Render a status object for a person."""
-    rows = [_COLUMNS, *(_row(child) for child in status["children"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    head = f"pid {status['pid']}, up {_duration(status['uptime_s'])}, {status['url']}, {status['socket']}"
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join((head, *lines))
+def table(status: dict[str, Any], paint: Callable[[str, str], str] = lambda text, _colour: text) -> str:
+    """Render a status object for a person. `paint(text, colour)` colours a state."""
+    rows = [_row(child) for child in status["children"]]
+    widths = [max(len(title), *(len(row[index]) for row in rows)) for index, title in enumerate(_COLUMNS)]
+    lines = [_line(_COLUMNS, widths)]
+    for row in rows:
+        state = row[1]
+        lines.append(_line(row, widths).replace(state, paint(state, _STATE_COLOURS.get(state, "")), 1))
+    return "\n".join((_head(status), "", *lines))
+
+
+def _head(status: dict[str, Any]) -> str:
+    """Return what the launcher itself is doing, and where it is reached."""
+    doing = "stopping" if status["is_stopping"] else "running"
+    return "\n".join(
+        (
+            f"axon {doing}, pid {status['pid']}, up {_duration(status['uptime_s'])}",
+            f"  http    {status['url']}",
+            f"  socket  {status['socket']}",
+        )
+    )
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    padded = (
+        cell.rjust(width) if title in _TO_THE_RIGHT else cell.ljust(width)
+        for title, cell, width in zip(_COLUMNS, cells, widths, strict=True)
+    )
+    return "  ".join(padded).rstrip()
 
 
 def _row(child: dict[str, Any]) -> tuple[str, ...]:
-    cpu, rss = child["cpu_percent"], child["rss_bytes"]
     return (
         child["name"],
         child["state"],
-        "-" if child["pid"] is None else str(child["pid"]),
+        _shown(child["pid"], str),
         str(child["restarts"]),
-        "-" if child["uptime_s"] is None else _duration(child["uptime_s"]),
-        "-" if cpu is None else f"{cpu:.0f} %",
-        "-" if rss is None else f"{rss / 2**20:.0f} MiB",
-        child["reason"] or (child["last_exit"] or {}).get("words", "-"),
+        _shown(child["uptime_s"], _duration),
+        _shown(child["cpu_percent"], "{:.1f} %".format),
+        _shown(child["rss_bytes"], size_words),
+        _shown(child["threads"], str),
+        _shown(child["fds"], str),
+        child["reason"] or _exit_words(child["last_exit"]),
     )
+
+
+def _shown(value: Any, words: Callable[[Any], str]) -> str:
+    return "-" if value is None else words(value)
+
+
+def _exit_words(last_exit: dict[str, Any] | None) -> str:
+    if last_exit is None:
+        return "-"
+    return f"{last_exit['words']}, after {_duration(last_exit['uptime_s'])}"
 
 
 def _duration(seconds: float) -> str:
     minutes, rest_s = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"

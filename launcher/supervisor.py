@@ -46,6 +46,7 @@ from launcher.policy_types import (
 from launcher.process import ChildProcess, ExitStatus
 from launcher.process_table import ProcessTable, Supplies
 from launcher.roster import Roster
+from launcher.sd_notify import Notifier
 from launcher.spec import ChildSpec
 from launcher.status import Snapshot
 from launcher.wakeup import Wakeup
@@ -64,6 +65,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     logs: LogPipeline
     wakeup: Wakeup
     publish: Callable[[Snapshot], None]
+    service: Notifier
     first: Snapshot
 
 
@@ -94,13 +96,14 @@ class Supervisor:
                 for name in self._roster.due(time.monotonic()):
                     self._feed(name, Ticked())
                 self._settle()
+                self._launch.service.tick(time.monotonic())
         finally:
             self._processes.kill_all(_LAST_KILL_S)
         return self._exit_code
 
     def _timeout_s(self) -> float | None:
-        deadline_s = self._roster.deadline_s
-        return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        deadlines = [at_s for at_s in (self._roster.deadline_s, self._launch.service.deadline_s) if at_s is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     # What happens.
 
@@ -151,6 +154,7 @@ class Supervisor:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGHUP:
+            self._launch.service.reloading()
             self._restart(tuple(self._specs))
         elif number == signal.SIGINT and self._stop_by_s is not None:
             for name in self._specs:

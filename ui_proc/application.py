@@ -53,7 +53,7 @@ class Application(QObject):
         self._context, self._qt = context, qt
         settings = context.settings
         self.manager = self._channel(settings.socket, "ui")
-        self.control = self._channel(settings.control_socket, "ui-control")
+        self.control = self._channel(settings.control_socket, "ui-control", traffic_level="debug")
         self._record = LinkRecord(ClientState(kind="connecting"), time.monotonic())
         self._reported_at_s = 0.0
         stored = QSettings(str(Path(settings.state_dir) / SETTINGS_FILE), QSettings.Format.IniFormat, self)
@@ -95,9 +95,16 @@ class Application(QObject):
         """End the event loop; may be called from any thread, and before the loop runs."""
         self._stop_asked.emit()
 
-    def _channel(self, address: str, name: str) -> SocketManager:
-        settings, authkey = self._context.settings, self._context.authkey
-        return SocketManager(address, authkey=authkey, name=name, parent=self, log_payloads=settings.log_payloads)
+    def _channel(self, address: str, name: str, traffic_level: str = "info") -> SocketManager:
+        context = self._context
+        return SocketManager(
+            address,
+            authkey=context.authkey,
+            name=name,
+            parent=self,
+            log_payloads=context.settings.log_payloads,
+            traffic_level=traffic_level,
+        )
 
     def _connect(self) -> None:
         # `exit`, not `quit`: that one closes the windows first, and a window may refuse.
@@ -108,6 +115,7 @@ class Application(QObject):
         self.manager.delivered.connect(self._show_message)
         self._feed.loaded.connect(self._show_pill)
         self._launcher.reported.connect(self._show_children)
+        self._launcher.sampled.connect(self.pages.processes.show_sample)
         self._launcher.silenced.connect(self._show_silence)
         self.board.published.connect(self._log_shown)
         self.pages.messages.line_entered.connect(self._send_line)

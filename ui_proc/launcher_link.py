@@ -11,9 +11,10 @@ import structlog
 from PySide6.QtCore import QObject, Signal
 
 from ipc import ClientState, RequestError, SocketManager
-from ui_proc.launcher_report import read_children
+from ui_proc.launcher_report import read_children, read_sample
 
 CHILDREN_TYPE = "children"
+SAMPLE_TYPE = "process_sampled"
 
 log = structlog.get_logger()
 
@@ -23,10 +24,12 @@ class LauncherLink(QObject):
 
     Signals:
         reported(object): the children (tuple of Child) as they are now.
+        sampled(object): what one of them costs (Sample), every few seconds.
         silenced(object): why nothing is known (str).
     """
 
     reported = Signal(object)
+    sampled = Signal(object)
     silenced = Signal(object)
 
     def __init__(self, manager: SocketManager, parent: QObject | None = None) -> None:
@@ -44,6 +47,8 @@ class LauncherLink(QObject):
     def _take(self, payload: dict[str, Any]) -> None:
         if payload.get("type") == CHILDREN_TYPE:
             self._report(payload)
+        elif payload.get("type") == SAMPLE_TYPE:
+            self._sample(payload)
 
     def _answered(self, reply: dict[str, Any] | RequestError) -> None:
         if isinstance(reply, RequestError):
@@ -58,3 +63,11 @@ class LauncherLink(QObject):
             log.warning("launcher_status_ignored", reason=str(error))
             return
         self.reported.emit(children)
+
+    def _sample(self, payload: dict[str, Any]) -> None:
+        try:
+            sample = read_sample(payload)
+        except ValueError as error:
+            log.warning("launcher_sample_ignored", reason=str(error))
+            return
+        self.sampled.emit(sample)

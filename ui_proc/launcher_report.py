@@ -25,6 +25,8 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     restarts: int = 0
     uptime_s: float | None = None
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
     last_exit: dict[str, Any] | None = None
     attempt: int = 0
     reason: str = ""
@@ -37,6 +39,15 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     def last_words(self) -> str:
         """Why it is as it is, or how it ended last, on one line."""
         return self.reason or (self.last_exit or {}).get("words", "")
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child and its descendants cost at the moment; 100 percent is one core."""
+
+    child: str
+    child_pid: int
+    cpu_percent: float
+    rss_bytes: int
 
 
 TONES = {
@@ -68,6 +79,24 @@ def read_children(payload: Payload) -> tuple[Child, ...]:
         return tuple(msgspec.convert(payload, _Report).children)
     except msgspec.ValidationError as error:
         raise ValueError(f"launcher status: {error}") from error
+
+
+def read_sample(payload: Payload) -> Sample:
+    """Return what a `process_sampled` broadcast says. Raises ValueError naming the field."""
+    try:
+        return msgspec.convert(payload, Sample)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"launcher sample: {error}") from error
+
+
+def with_sample(children: tuple[Child, ...], sample: Sample) -> tuple[Child, ...]:
+    """Return the children with the figures of this sample, if its process is still one of theirs."""
+    return tuple(
+        msgspec.structs.replace(child, cpu_percent=sample.cpu_percent, rss_bytes=sample.rss_bytes)
+        if (child.name, child.pid) == (sample.child, sample.child_pid)
+        else child
+        for child in children
+    )
 
 
 def server_news(children: tuple[Child, ...]) -> ServerNews:

@@ -14,7 +14,7 @@ from ui_proc.status_pill import StatusPill
 from ui_proc.theme import Theme
 
 NOTHING = "\N{EN DASH}"
-FACTS = ("PID", "Uptime", "Restarts", "Last exit")
+FACTS = ("PID", "Uptime", "CPU", "Memory", "Restarts", "Last exit")
 
 
 class ProcessCard(QFrame):
@@ -66,6 +66,8 @@ class ProcessCard(QFrame):
         values = {
             "PID": str(child.pid or NOTHING),
             "Uptime": wording.duration(uptime or 0.0) if is_up else NOTHING,
+            "CPU": NOTHING if child.cpu_percent is None else f"{child.cpu_percent:.1f} %",
+            "Memory": NOTHING if child.rss_bytes is None else f"{child.rss_bytes / 2**20:,.0f} MiB",
             "Restarts": f"{child.restarts:,}",
             "Last exit": child.last_words or NOTHING,
         }

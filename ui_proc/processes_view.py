@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QScrollArea, QStackedLayout, QWidget
 
 from ui_proc.empty_state import EmptyState
-from ui_proc.launcher_report import Child
+from ui_proc.launcher_report import Child, Sample, with_sample
 from ui_proc.process_card import ProcessCard
 from ui_proc.theme import Theme
 
@@ -26,6 +26,7 @@ class ProcessesView(QWidget):
         self.setObjectName("page")
         self._theme = theme
         self._children: tuple[Child, ...] = ()
+        self._age_s = 0.0
         self.cards: list[ProcessCard] = []
         self.empty = EmptyState()
         self._grid = QGridLayout()
@@ -43,7 +44,7 @@ class ProcessesView(QWidget):
 
     def show_children(self, children: tuple[Child, ...], age_s: float = 0.0) -> None:
         """Show a report that is `age_s` old."""
-        self._children = children
+        self._children, self._age_s = children, age_s
         while len(self.cards) < len(children):
             self._add_card()
         for card in self.cards[len(children) :]:
@@ -53,8 +54,14 @@ class ProcessesView(QWidget):
             card.show()
         self._stack.setCurrentIndex(0)
 
+    def show_sample(self, sample: Sample) -> None:
+        """Show what a child costs."""
+        self._children = with_sample(self._children, sample)
+        self.show_age(self._age_s)
+
     def show_age(self, age_s: float) -> None:
         """Let the uptimes grow between two reports."""
+        self._age_s = age_s
         if self._stack.currentIndex() == 0 and self.isVisible():
             for card, child in zip(self.cards, self._children, strict=False):
                 card.show_child(child, age_s)

@@ -136,3 +136,16 @@ def dumping(_context: ChildContext) -> int:
     os.write(2, b"last words")
     faulthandler._sigsegv()
     return 0
+
+
+def leaking(context: ChildContext) -> int:
+    """Be ready, then hold 100 MiB more, half of them in a grandchild."""
+    stopped = threading.Event()
+    context.on_stop(stopped.set)
+    context.ready()
+    code = "held = bytearray(b'x') * (50 << 20); import sys; sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as grandchild:
+        held = bytearray(b"x") * (50 << 20)
+        log.info("memory_held", size_bytes=len(held), grandchild_pid=grandchild.pid)
+        stopped.wait()
+    return 0

@@ -18,6 +18,7 @@ def main() -> int:
 
     import msgspec
 
+    from launcher import sampling
     from launcher.cli import main as launcher_main
     from launcher.policy_types import Limits
     from launcher.spec import ChildSpec
@@ -25,7 +26,13 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--children", type=json.loads, required=True)
     parser.add_argument("--limits", default=Limits(), type=lambda text: msgspec.json.decode(text, type=Limits))
+    parser.add_argument("--sample-every-s", type=float)
+    parser.add_argument("--loop-sticks-at-sighup", action="store_true")
     ours, rest = parser.parse_known_args()
+    if ours.sample_every_s:
+        sampling.INTERVAL_S = ours.sample_every_s
+    if ours.loop_sticks_at_sighup:
+        stick_at_sighup()
     specs = tuple(
         ChildSpec(
             name=name,
@@ -37,6 +44,15 @@ def main() -> int:
         for name, entry in ours.children.items()
     )
     return launcher_main(rest, specs)
+
+
+def stick_at_sighup() -> None:
+    """Have the supervisor's loop stand still at SIGHUP, while all other threads go on."""
+    import threading
+
+    from launcher.supervisor import Supervisor
+
+    Supervisor._on_signal = lambda _self, _number: threading.Event().wait()  # type: ignore
 
 
 if __name__ == "__main__":

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from ipc import SocketClient
 from ipc.authkey import key_path, load_key
-from tests.kill.conftest import DEADLINE_S, Launch, Launched
+from launcher import cli
+from tests.kill.conftest import DEADLINE_S, Launch, Launched, gone_within
+from tests.kill.product import Product
 
 RUN = Path(__file__).resolve().parents[2] / "run.py"
 BOTH = {"server": "steady", "ui": "steady"}
@@ -43,7 +50,7 @@ def test_status_shows_what_the_log_said(launch: Launch) -> None:
     children = [(child["name"], child["state"], child["pid"], child["restarts"]) for child in found["children"]]
     assert children == [("server", "RUNNING", pids[0], 0), ("ui", "RUNNING", pids[1], 0)]
     table = run(launched, "status")
-    assert [line.split()[:2] for line in table.stdout.splitlines()[2:]] == [["server", "RUNNING"], ["ui", "RUNNING"]]
+    assert [line.split()[:2] for line in table.stdout.splitlines()[5:]] == [["server", "RUNNING"], ["ui", "RUNNING"]]
 
 
 def test_restart_replaces_one_child_without_counting_a_crash(launch: Launch) -> None:
@@ -67,8 +74,8 @@ def test_restart_of_what_is_not_there_is_refused_in_one_line(launch: Launch) -> 
 
     refused = run(launched, "restart", "database")
 
-    assert refused.returncode == 1
-    assert refused.stderr == "axon: child: one of server, ui, all is needed, not 'database'\n"
+    assert refused.returncode == 2
+    assert refused.stderr == "axon: restart: there is no child 'database'; choose one of server, ui, all\n"
 
 
 def test_restart_revives_a_child_that_was_given_up_and_its_sockets(launch: Launch) -> None:
@@ -127,14 +134,160 @@ def test_status_answers_while_a_stop_is_under_way(launch: Launch) -> None:
         launched.process.send_signal(signal.SIGTERM)
         while follower.next_state(1) != "STOPPING":
             pass
-        began_s = time.monotonic()
 
-        found = follower.client.request({"type": "status"}, DEADLINE_S)
+        took_s = []
+        for _ in range(50):
+            began_s = time.monotonic()
+            found = follower.client.request({"type": "status"}, DEADLINE_S)
+            took_s.append(time.monotonic() - began_s)
 
-    assert time.monotonic() - began_s < 0.5
+    assert statistics.median(took_s) < 0.1, "of fifty: this machine may be busy at one moment"
     assert found["is_stopping"]
     assert found["children"][0]["state"] == "RUNNING", "the server waits until the ui is gone"
     assert launched.wait_for_exit() == 0
+
+
+def test_the_table_is_there_while_a_stop_is_under_way(launch: Launch) -> None:
+    launched = launch({"server": "steady", "ui": "stubborn"})
+    launched.wait_for("launcher_ready")
+    launched.process.send_signal(signal.SIGTERM)
+    launched.wait_for("shutdown_started")
+
+    found = run(launched, "status")
+
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith(f"axon stopping, pid {launched.pid}")
+    assert re.search(r"^ui +STOPPING ", found.stdout, re.MULTILINE)
+
+
+def refused(launched: Launched, *arguments: str, exit_code: int = 1) -> str:
+    """Check that a command fails in one line with this code; return the line."""
+    found = run(launched, *arguments)
+    (line,) = found.stderr.splitlines()
+    assert (found.returncode, found.stdout) == (exit_code, ""), line
+    assert line.startswith("axon: ")
+    return line
+
+
+ASKING = (["status"], ["restart", "all"], ["stop"], ["send", "{}"])
+
+
+def test_a_wrong_key_is_refused_at_once_and_does_no_harm(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    key = Path(key_path(str(launched.socket)))
+    right = key.read_text()
+    key.write_text("0" * 64 + "\n")
+
+    for arguments in ASKING[:3]:
+        assert "refused" in refused(launched, *arguments)
+
+    key.write_text(right)
+    key.chmod(0o644)
+    assert "chmod 600" in refused(launched, "status")
+    key.chmod(0o600)
+    assert [child["restarts"] for child in status(launched)["children"]] == [0, 0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_is_refused(launch: Launch, directory: Path) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    directory.chmod(0o755)
+    child = os.fork()
+    if child == 0:  # this interpreter is what a stranger could not even start
+        os.setuid(65534)
+        os._exit(cli.main(["status", "--socket", str(launched.socket)]))
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_a_launcher_that_stands_still_is_waited_for_a_while_and_named(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    launched.process.send_signal(signal.SIGSTOP)
+    try:
+        line = refused(launched, "status")
+    finally:
+        launched.process.send_signal(signal.SIGCONT)
+
+    assert f"pid {launched.pid} does not answer" in line
+
+
+def test_a_message_is_sent_once_the_server_has_it_and_a_server_that_stands_still_is_named(directory: Path) -> None:
+    product = Product(directory, "--ui", "none")
+    try:
+        server = product.wait_for("child_ready", child="server")["child_pid"]
+        sent = run(product, "send", '{"type": "note", "text": "from the command line"}')
+        assert (sent.returncode, sent.stdout, sent.stderr) == (0, "", "")
+        product.wait_for("message_received", proc="server", type="note")
+
+        os.kill(server, signal.SIGSTOP)
+
+        assert f"not sent: the server does not answer on {product.socket}" in refused(product, "send", "{}")
+    finally:
+        product.clean_up()
+
+
+def test_a_message_for_a_server_that_was_given_up_says_so(launch: Launch) -> None:
+    launched = launch({"server": "unconfigured", "ui": "steady"})
+    launched.wait_for("child_fatal")
+
+    line = refused(launched, "send", '{"type": "x"}')
+
+    assert "not sent: the server is FATAL: the widget library is missing" in line
+
+
+def test_what_a_killed_launcher_left_behind_is_no_instance(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    tree = launched.tree()
+    launched.process.kill()
+    assert gone_within(tree, DEADLINE_S) == []
+
+    for arguments in ASKING:
+        assert "no launcher runs on" in refused(launched, *arguments, exit_code=3)
+
+
+def test_doctor_finds_a_running_instance_well_and_a_child_that_was_given_up_not(launch: Launch) -> None:
+    launched = launch({"server": "accepting", "ui": "steady"})
+    launched.wait_for("launcher_ready")
+    examined = run(launched, "--state-dir", str(launched.directory / "state"), "--port", "0", "doctor", "--json")
+    found = json.loads(examined.stdout)
+    assert found["instance"]["pid"] == launched.pid
+    results = {each["topic"]: each["result"] for each in found["findings"]}
+    topics = ("lock", "socket", "control socket", "key file", "state directory", "instance", "server", "ui")
+    assert {topic: results[topic] for topic in topics} == dict.fromkeys(topics, "ok")
+    assert results["http"] == "warning", "this server answers 204 to everything"
+    assert Path(key_path(str(launched.socket))).read_text().strip() not in examined.stdout
+
+
+def test_doctor_names_a_child_that_was_given_up_with_the_remedy(launch: Launch) -> None:
+    launched = launch({"server": "unconfigured", "ui": "steady"})
+    launched.wait_for("child_fatal")
+
+    examined = run(launched, "--state-dir", str(launched.directory / "state"), "doctor")
+
+    assert examined.returncode == 1
+    assert re.search(r"problem +server +given up: the widget library is missing", examined.stdout)
+    assert "run.py restart server" in examined.stdout
+
+
+def test_doctor_tells_what_a_killed_launcher_left_behind(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    tree = launched.tree()
+    launched.process.kill()
+    assert gone_within(tree, DEADLINE_S) == []
+    files = launched.files()
+
+    examined = run(launched, "--state-dir", str(launched.directory / "state"), "--port", "0", "doctor", "--json")
+
+    found = json.loads(examined.stdout)
+    stale = {each["topic"] for each in found["findings"] if "stale" in each["detail"]}
+    assert stale == {"lock", "socket", "control socket"}
+    assert found["instance"] is None
+    assert launched.files() == files
 
 
 def test_every_change_of_state_is_broadcast(launch: Launch) -> None:

@@ -1,5 +1,6 @@
 """What the documents name is there."""
 
+import configparser
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import ClassVar
 import pytest
 
 from ipc import PeerInfo
+from launcher import cli
+from launcher.settings import Settings
 from server_proc.metric_sources import Sources
 from server_proc.metrics import Metrics
 
@@ -23,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
         "docs/operations.md",
         "docs/protocol.md",
         "docs/security.md",
+        "docs/service.md",
     ],
 )
 def test_every_file_that_a_document_names_exists(document: str) -> None:
@@ -63,3 +67,19 @@ def test_every_pure_module_has_its_branches_counted() -> None:
     [pure] = [each for each in tools["importlinter"]["contracts"] if each["name"] == "pure modules do no I/O"]
     counted = [path.removesuffix(".py").replace("/", ".") for path in tools["coverage"]["run"]["include"]]
     assert sorted(counted) == sorted(pure["source_modules"])
+
+
+def test_the_command_in_the_unit_file_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(ROOT / "docs/axon.service")
+    service = unit["Service"]
+    launched: list[Settings] = []
+    monkeypatch.setattr("launcher.launch.run", lambda settings, _specs: launched.append(settings) or 0)
+    monkeypatch.setattr("launcher.cli.checked", lambda settings, _environment: settings)  # /run/axon is not here
+
+    _python, program, *options = service["ExecStart"].split()
+
+    assert (Path(program).name, cli.main(options)) == ("run.py", 0)
+    assert launched[0].exit_on_fatal
+    assert (service["Type"], service["KillMode"], service["Restart"]) == ("notify", "mixed", "on-failure")

@@ -66,6 +66,18 @@ def told(lines):
     return sent, received
 
 
+@pytest.mark.parametrize(("least", "lines_told"), [("debug", 1), ("info", 0)])
+def test_lines_of_a_level_that_is_filtered_cost_nothing(lines, least, lines_told):
+    wrapper = structlog.make_filtering_bound_logger(least)
+    logger = structlog.wrap_logger(None, processors=[lines], wrapper_class=wrapper)
+    counted = Counted(logger, level="debug")
+    counted.send()
+    counted.receive() if lines_told else counted.log.received("peer", [ClientMessage(1, {"type": "t"})])
+    counted.log.stop()
+    assert counted.log.is_folding is not bool(lines_told)
+    assert told(lines) == (lines_told, lines_told)
+
+
 def test_a_few_messages_are_a_line_each(counted, lines):
     counted.send(payload={"type": "attendance", "personId": "12345"})
     counted.receive(payload={"type": "note"})

@@ -62,9 +62,14 @@ def test_arguments_beat_the_environment_and_that_the_file(
     [
         ("port = [", "not TOML"),
         ("colour = 1", "unknown key 'colour'"),
-        ("port = [1]", "port: a string, a number or true/false"),
-        ('port = "http"', "--port"),
-        ('ui = "curses"', "--ui"),
+        ("port = [1]", "port: a whole number is needed, not [1]"),
+        ("port = true", "port: a whole number is needed, not True"),
+        ('port = "http"', "port: a whole number is needed, not 'http'"),
+        ("socket = 5", "socket: a string is needed, not 5"),
+        ('log-payloads = "yes"', "log-payloads: true or false is needed, not 'yes'"),
+        ('ui = "curses"', "'--ui'"),
+        ('max-rss = "lots"', "--max-rss: 'lots' is not a size"),
+        ('host = "10.0.0.1"', "--host 10.0.0.1"),
     ],
 )
 def test_a_bad_file_is_named_in_one_line(
@@ -74,6 +79,41 @@ def test_a_bad_file_is_named_in_one_line(
     file.write_text(text)
 
     assert cli.main(["--config", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("axon: ")
+    assert words in line
+    assert str(file) in line
+
+
+def test_a_wrong_value_names_the_variable_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for variable, value in (("AXON_PORT", "http"), ("AXON_HOST", "10.0.0.1"), ("AXON_EXIT_ON_FATAL", "perhaps")):
+        monkeypatch.setenv(variable, value)
+        assert cli.main([]) == 2
+        assert f"(the value comes from {variable})" in capsys.readouterr().err
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AXON_CONFIG", str(tmp_path / "none.toml"))
+    assert cli.main([]) == 2
+    assert "cannot be read: No such file or directory (AXON_CONFIG names this file)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--port", "http"], "--port"),
+        (["status", "--colour"], "--colour"),
+        (["status", "--port", "5"], "It belongs before the command: run.py --port ... status"),
+        (["restart"], "CHILD"),
+        (["restart", "ui", "server"], "server"),
+        (["stop", "now"], "now"),
+        (["send"], "MESSAGE"),
+    ],
+)
+def test_what_was_typed_wrongly_is_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("axon: ")
     assert words in line

@@ -12,7 +12,7 @@ import pytest
 
 from launcher import instance
 from launcher.errors import InstanceRunningError, SettingsError
-from launcher.instance import lock_path, locked, running_pid
+from launcher.instance import lock_path, locked
 
 HOLD = """
 import fcntl, os, sys
@@ -102,12 +102,3 @@ def test_the_wait_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_lock_that_cannot_be_made_names_the_option(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--socket"), locked("/proc/a.sock", str(tmp_path)):
         pass
-
-
-def test_the_running_pid_is_that_of_a_live_process(tmp_path: Path) -> None:
-    socket_path = str(tmp_path / "a.sock")
-    assert running_pid(socket_path) is None
-
-    for text, expected in (("", None), (f"{2**22 + 1}\n", None), (f"{os.getppid()}\n", os.getppid())):
-        Path(lock_path(socket_path)).write_text(text)
-        assert running_pid(socket_path) == expected

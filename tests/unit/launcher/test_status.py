@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import msgspec
 import pytest
 
 from launcher.policy_types import State
-from launcher.status import ChildStatus, Meter, Snapshot, describe, table
+from launcher.status import ChildStatus, Snapshot, describe, table
 
 SERVER = ChildStatus(name="server", state=State.RUNNING, pid=os.getpid(), restarts=2, started_s=90.0, last_exit=None)
 UI = ChildStatus(
@@ -20,32 +21,61 @@ UI = ChildStatus(
     last_exit={"exit_code": 78, "words": "exit code 78"},
     reason="no Qt",
 )
+FIGURES = {"cpu_percent": 1.25, "rss_bytes": 50 << 20, "uss_bytes": None, "threads": 14, "fds": 28, "processes": 1}
 SNAPSHOT = Snapshot(
     run_id="r", pid=1, started_s=0.0, socket="/tmp/a.sock", control_socket="c", url="http://x", children=(SERVER, UI)
 )
 
 
+def figures(_name: str, pid: int | None) -> dict[str, Any]:
+    return FIGURES if pid is not None else dict.fromkeys(FIGURES)
+
+
 def test_the_promised_keys_are_there_and_travel_as_json() -> None:
-    status = msgspec.json.decode(msgspec.json.encode(describe(SNAPSHOT, 100.0, Meter())))
+    status = msgspec.json.decode(msgspec.json.encode(describe(SNAPSHOT, 100.0, figures)))
 
     assert {"run_id", "pid", "uptime_s", "socket", "url", "children"} <= status.keys()
     server, ui = status["children"]
     promised = {"name", "state", "pid", "restarts", "uptime_s", "cpu_percent", "rss_bytes", "last_exit"}
     assert promised <= server.keys()
     assert (status["uptime_s"], server["uptime_s"], server["state"]) == (100.0, 10.0, "RUNNING")
-    assert server["rss_bytes"] > 1 << 20
+    assert (server["cpu_percent"], server["rss_bytes"]) == (1.25, 50 << 20)
     assert (ui["pid"], ui["uptime_s"], ui["rss_bytes"], ui["reason"]) == (None, None, None, "no Qt")
 
 
-def test_a_process_that_is_gone_has_no_figures() -> None:
-    assert Meter().read(2**22 + 1) == {"cpu_percent": None, "rss_bytes": None}
-
-
-@pytest.mark.parametrize(("uptime_s", "words"), [(5.9, "up 5 s"), (65, "up 1 min 5 s"), (7260, "up 2 h 1 min")])
+@pytest.mark.parametrize(
+    ("uptime_s", "words"),
+    [(5.9, "up 5 s"), (65, "up 1 min 5 s"), (7260, "up 2 h 1 min"), (200_000, "up 2 d 7 h")],
+)
 def test_the_table_is_for_people(uptime_s: float, words: str) -> None:
-    head, columns, server, ui = table(describe(SNAPSHOT, uptime_s, Meter())).splitlines()
+    head, url, socket, _empty, columns, server, ui = table(describe(SNAPSHOT, uptime_s, figures)).splitlines()
 
-    assert words in head
+    assert (head, url.split(), socket.split()) == (
+        f"axon running, pid 1, {words}",
+        ["http", "http://x"],
+        ["socket", "/tmp/a.sock"],
+    )
     assert columns.split()[:3] == ["child", "state", "pid"]
     assert server.split()[:4] == ["server", "RUNNING", str(os.getpid()), "2"]
+    assert "1.2 %  50 MiB       14   28  -" in server
     assert ui.endswith("no Qt")
+
+
+def test_how_a_child_ended_last_is_told_with_its_age() -> None:
+    exited = msgspec.structs.replace(SERVER, last_exit={"words": "killed by SIGKILL", "uptime_s": 65.0})
+    snapshot = msgspec.structs.replace(SNAPSHOT, children=(exited,), is_stopping=True)
+
+    text = table(describe(snapshot, 100.0, figures))
+
+    assert text.endswith("killed by SIGKILL, after 1 min 5 s")
+    assert text.startswith("axon stopping")
+
+
+def test_colours_do_not_move_the_columns() -> None:
+    status = describe(SNAPSHOT, 100.0, figures)
+
+    painted = table(status, lambda text, colour: f"<{colour}>{text}</>" if colour else text)
+
+    assert "<green>RUNNING</>" in painted
+    assert "<red>FATAL</>" in painted
+    assert painted.replace("<green>", "").replace("<red>", "").replace("</>", "") == table(status)

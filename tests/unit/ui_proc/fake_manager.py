@@ -16,9 +16,10 @@ class FakeManager(QObject):
     gap_received = Signal(object)
     state_changed = Signal(object)
 
-    def __init__(self, address="", authkey=b"", name="ui", parent=None, log_payloads=False):
+    def __init__(self, address="", authkey=b"", name="ui", parent=None, log_payloads=False, traffic_level="info"):
         super().__init__(parent)
         self.address, self.authkey, self.name, self.log_payloads = address, authkey, name, log_payloads
+        self.traffic_level = traffic_level
         self.is_started = False
         self.state = ClientState(kind="connecting", attempt=1, retry_in_s=None, resumed=False, reason="")
         self.requests = []  # (payload, on_reply)

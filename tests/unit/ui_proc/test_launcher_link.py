@@ -31,6 +31,19 @@ def test_a_broadcast_of_the_children_is_reported(link, manager, qtbot):
     assert blocker.args[0][0].name == "server"
 
 
+def test_a_sample_is_passed_on(link, manager, qtbot):
+    sample = {"type": "process_sampled", "child": "ui", "child_pid": 5, "cpu_percent": 1.5, "rss_bytes": 7, "fds": 3}
+    with qtbot.waitSignal(link.sampled) as blocker:
+        manager.deliver(0, sample)
+    assert (blocker.args[0].child, blocker.args[0].rss_bytes) == ("ui", 7)
+
+
+def test_a_sample_that_cannot_be_read_is_logged(link, manager, qtbot):
+    with capture_logs() as logs, qtbot.assertNotEmitted(link.sampled):
+        manager.deliver(0, {"type": "process_sampled", "child": 5})
+    assert [each["event"] for each in logs] == ["launcher_sample_ignored"]
+
+
 def test_other_messages_are_ignored(link, manager, qtbot):
     with qtbot.assertNotEmitted(link.reported):
         manager.deliver(1, {"type": "sample"} | REPORT)

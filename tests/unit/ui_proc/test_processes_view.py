@@ -2,7 +2,7 @@
 
 import pytest
 
-from ui_proc.launcher_report import Child
+from ui_proc.launcher_report import Child, Sample
 from ui_proc.processes_view import ProcessesView
 
 SERVER = Child(
@@ -47,6 +47,17 @@ def test_a_child_that_is_not_up_has_no_uptime(view):
     view.show_children((Child(name="server", state="BACKOFF", uptime_s=59.0),))
     assert facts(view.cards[0])[:2] == ["\N{EN DASH}", "\N{EN DASH}"]
     assert view.cards[0].state == "Backoff"
+
+
+def test_a_sample_shows_what_a_child_costs_until_its_process_is_another(view):
+    view.show_children((SERVER, UI), age_s=1.0)
+    view.show_sample(Sample(child="ui", child_pid=501, cpu_percent=12.34, rss_bytes=90 << 20))
+    view.show_sample(Sample(child="server", child_pid=499, cpu_percent=99.0, rss_bytes=1))
+    assert (view.cards[1].text("CPU"), view.cards[1].text("Memory")) == ("12.3 %", "90 MiB")
+    assert view.cards[1].text("Uptime") == "6 s"
+    assert view.cards[0].text("CPU") == "\N{EN DASH}"
+    view.show_age(2.0)
+    assert view.cards[1].text("CPU") == "12.3 %"
 
 
 def test_a_shorter_report_hides_the_cards_that_are_left(view):
