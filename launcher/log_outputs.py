@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from launcher.console import render
+from launcher.console import Look, decoded
 from launcher.errors import SettingsError
 from launcher.log_file import RenderedStream, RotatingFile
 from launcher.log_writer import LogTarget, LogWriter
-from launcher.logs import LogPipeline, decoded
+from launcher.logs import LogPipeline
 
 _log = structlog.get_logger()
 _STDOUT = 1
 _MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN)  # a full disk behind stdout is no reason to stop working
-_STDOUT_QUEUE_BYTES = 4 << 20
-_FILE_QUEUE_BYTES = 8 << 20
+_STDOUT_QUEUE_BYTES = 3 << 20
+_FILE_QUEUE_BYTES = 4 << 20
+_SILENT_S = 60.0
 
 
 def make_writers(
@@ -59,22 +61,37 @@ def make_writers(
 
 
 class _FileFailure:
-    """Says once that the log file cannot be written, and has its writer try again with the next lines."""
+    """Says, not more often than every minute, that the log file cannot be written, and has its writer try again."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._was_said = False
+        self._silent_until_s = 0.0
 
     def __call__(self, _name: str, error: OSError) -> bool:
-        if not self._was_said:
-            self._was_said = True
+        now = time.monotonic()
+        if now >= self._silent_until_s:
+            self._silent_until_s = now + _SILENT_S
             _log.error("log_file_failed", file=str(self._file), reason=error.strerror)
         return True
 
 
 def _stdout(log_format: str) -> RenderedStream:
-    is_terminal = os.isatty(_STDOUT)
-    if log_format == "json" or (log_format == "auto" and not is_terminal):
+    if is_json(log_format, _STDOUT):
         return RenderedStream(_STDOUT)
-    colours = is_terminal and not os.environ.get("NO_COLOR")
-    return RenderedStream(_STDOUT, decoded(partial(render, colours=colours)))
+    return RenderedStream(_STDOUT, decoded(partial(look_of, _STDOUT)))
+
+
+def is_json(log_format: str, descriptor: int) -> bool:
+    """Whether the log has to be JSON on this descriptor: when asked for, or when no person looks at it."""
+    return log_format == "json" or (log_format == "auto" and not os.isatty(descriptor))
+
+
+def look_of(descriptor: int) -> Look:
+    """Return how to show events on this descriptor as it is now."""
+    if not os.isatty(descriptor):
+        return Look(colours=False)
+    try:
+        columns = os.get_terminal_size(descriptor).columns
+    except OSError:
+        columns = 0
+    return Look(colours=not os.environ.get("NO_COLOR"), columns=columns or None)
