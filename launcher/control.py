@@ -7,13 +7,15 @@ queue a command for the supervisor and answer at once. Must not touch the superv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from ipc import RequestError, SocketServer
-from launcher.status import Meter, Snapshot, describe
+from launcher.log_feed import Followers, LogFeed
+from launcher.log_ring import LogRing
+from launcher.status import Meter, Snapshot, describe, with_crash_reports
 
 
 class RestartChildren(msgspec.Struct, frozen=True):
@@ -28,20 +30,32 @@ class StopAll(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to tell beside the children: the log, and each child's latest crash report, the newest first."""
+
+    log: LogRing
+    crash_reports: Callable[[], Mapping[str, str]]
+
+
 Command = RestartChildren | StopAll
 
 
 class ControlPlane:
-    """Answers `status`, `restart` and `stop`; tells every client of changes."""
+    """Answers `status`, `restart`, `stop` and `tail`; tells every client of changes."""
 
-    def __init__(self, address: str, authkey: bytes, post: Callable[[Command], None], first: Snapshot) -> None:
+    def __init__(
+        self, address: str, authkey: bytes, post: Callable[[Command], None], first: Snapshot, told: Told
+    ) -> None:
         self._snapshot = first
+        self._crash_reports = told.crash_reports
         self._post = post
         self._meter = Meter()
         self._server = SocketServer(address, authkey=authkey, name="launcher")
         self._server.on_request("status")(self._status)
         self._server.on_request("restart")(self._restart)
         self._server.on_request("stop")(self._stop)
+        self._server.on_request("tail")(self._tail)
+        self._feed = LogFeed(told.log, Followers(send=self._server.send, waiting=self._waiting))
 
     def start(self) -> None:
         """Listen. Raises ipc's AddressError."""
@@ -49,6 +63,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Say bye to all clients and stop listening."""
+        self._feed.close()
         self._server.stop()
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -57,7 +72,14 @@ class ControlPlane:
         self._server.broadcast({"type": "children", "children": self._describe()["children"]})
 
     def _describe(self) -> dict[str, Any]:
-        return describe(self._snapshot, time.monotonic(), self._meter)
+        status = describe(self._snapshot, time.monotonic(), self._meter)
+        return with_crash_reports(status, self._crash_reports())
+
+    def _waiting(self) -> dict[str, int]:
+        return {peer.id: peer.queue for peer in self._server.peers}
+
+    def _tail(self, payload: dict[str, Any]) -> dict[str, Any]:
+        return self._feed.follow(self._server.asking_peer, payload)
 
     def _status(self, _payload: dict[str, Any]) -> dict[str, Any]:
         return {"type": "status", **self._describe()}

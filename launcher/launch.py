@@ -20,7 +20,8 @@ import structlog
 from ipc.authkey import key_path, load_or_create_key, remove_key
 from ipc.child import ChildSettings
 from ipc.errors import AddressError, AlreadyRunningError, AuthkeyError
-from launcher.control import ControlPlane, StopAll
+from launcher.control import ControlPlane, StopAll, Told
+from launcher.crash_reports import CrashReports, Source
 from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError
 from launcher.instance import Locks, locked
 from launcher.log_outputs import make_writers
@@ -74,6 +75,7 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
         sockets = ServerSockets(settings.socket, settings.host, settings.port, authkey)
         stack.callback(sockets.close)
         sockets.open()
+        means.logs.hide(authkey)
         _start_logs(settings, means)
         first = Snapshot(
             run_id=means.run_id,
@@ -83,11 +85,15 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
             control_socket=settings.control_socket,
             url=sockets.url,
         )
-        control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first)
+        crashes = _crash_reports(settings, means)
+        stack.callback(crashes.close, _FLUSH_S)
+        told = Told(log=means.logs.ring, crash_reports=crashes.last)
+        control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first, told)
         stack.callback(control.stop)
         _listen(control)
         stack.callback(stop_resource_tracker, _HELPER_S)
-        return _supervise(settings, specs, _Served(means=means, sockets=sockets, control=control, first=first))
+        served = _Served(means=means, sockets=sockets, control=control, crashes=crashes, first=first)
+        return _supervise(settings, specs, served)
 
 
 class _Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +102,7 @@ class _Served(msgspec.Struct, frozen=True, kw_only=True):
     means: _Means
     sockets: ServerSockets
     control: ControlPlane
+    crashes: CrashReports
     first: Snapshot
 
 
@@ -109,6 +116,7 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
         logs=means.logs,
         wakeup=means.wakeup,
         publish=served.control.publish,
+        note_death=served.crashes.note,
         first=served.first,
     )
     try:
@@ -143,6 +151,14 @@ def _start_logs(settings: Settings, means: _Means) -> None:
     writers = make_writers(means.logs, settings.log_format, file, stdout_closed)
     means.logs.configure_structlog(settings.log_level)
     means.logs.start(writers)
+
+
+def _crash_reports(settings: Settings, means: _Means) -> CrashReports:
+    logs = means.logs
+    source = Source(run_id=means.run_id, words_of=logs.last_words, told=logs.told)
+    crashes = CrashReports(Path(settings.state_dir, "crashes"), source)
+    crashes.start()
+    return crashes
 
 
 def _listen(control: ControlPlane) -> None:

@@ -21,7 +21,7 @@ from launcher.log_writer import LogTarget, LogWriter
 from launcher.logs import LogPipeline
 
 _log = structlog.get_logger()
-_STDOUT = 1
+STDOUT = 1
 _MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN)  # a full disk behind stdout is no reason to stop working
 _STDOUT_QUEUE_BYTES = 3 << 20
 _FILE_QUEUE_BYTES = 4 << 20
@@ -45,7 +45,7 @@ def make_writers(
 
     stdout = LogTarget(
         name="stdout",
-        write=_stdout(log_format).write,
+        write=stream(log_format, STDOUT).write,
         count_line=logs.count_line,
         on_failure=stdout_failed,
         max_bytes=_STDOUT_QUEUE_BYTES,
@@ -75,15 +75,11 @@ class _FileFailure:
         return True
 
 
-def _stdout(log_format: str) -> RenderedStream:
-    if is_json(log_format, _STDOUT):
-        return RenderedStream(_STDOUT)
-    return RenderedStream(_STDOUT, decoded(partial(look_of, _STDOUT)))
-
-
-def is_json(log_format: str, descriptor: int) -> bool:
-    """Whether the log has to be JSON on this descriptor: when asked for, or when no person looks at it."""
-    return log_format == "json" or (log_format == "auto" and not os.isatty(descriptor))
+def stream(log_format: str, descriptor: int) -> RenderedStream:
+    """Return an output for a person or a program; "auto" means a person if it is a terminal."""
+    if log_format == "json" or (log_format == "auto" and not os.isatty(descriptor)):
+        return RenderedStream(descriptor)
+    return RenderedStream(descriptor, decoded(partial(look_of, descriptor)))
 
 
 def look_of(descriptor: int) -> Look:

@@ -57,6 +57,12 @@ class LogRing:
         """The number of the newest line, 0 before there was one."""
         return self._newest
 
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest line that can be read; `newest + 1` when there is none."""
+        with self._lock:
+            return self._newest - len(self._lines) + 1
+
     def read(self, after: int, max_bytes: int) -> Slice:
         """Return the lines after number `after`, at least one if there is one, about `max_bytes` of them at most."""
         with self._lock:

@@ -61,7 +61,7 @@ class LogPipeline:
         """Log what a child wrote. Beyond its share of the log its lines are counted, except for its last ones."""
         for writer in self._writers:
             writer.give_way(_GIVE_WAY_S)
-        words = self._last_words_of(origin)
+        words = self.last_words(origin)
         words.note(lines)
         share = self._shares.setdefault(origin.proc, Share())
         kept = lines if words.is_dump_under_way else share.admitted(lines, self._clock(), are_last=are_last)
@@ -71,13 +71,20 @@ class LogPipeline:
             self._dropped.say()
         self._put(self._merged(origin, kept))
 
-    def last_words(self, origin: Origin) -> tuple[list[Event], list[str]]:
-        """Return the latest events of a process, and the dump of its threads if it wrote one."""
-        words = self._last_words_of(origin)
+    def last_words(self, origin: Origin) -> LastWords:
+        """Return what a process said last, also when it is gone. Supervisor's thread."""
+        words = self._last_words.setdefault(origin, LastWords())
+        self._last_words.move_to_end(origin)
+        if len(self._last_words) > _PROCESSES_REMEMBERED:
+            self._last_words.popitem(last=False)
+        return words
+
+    def told(self, origin: Origin, words: LastWords) -> tuple[list[Event], list[str]]:
+        """Return the last words of a process as the log has them, and the dump of its threads if it wrote one."""
         now = utc_now()
         lines = [self._safe_line(origin, event) for line in words.lines for event in events_of(line, origin, now)]
-        dump = [line.decode(errors="backslashreplace") for line in words.dump]
-        return [decode(line) for line in lines], dump
+        dump = {"dump": [line.decode(errors="backslashreplace") for line in words.dump]}
+        return [decode(line) for line in lines], self._redactor.redact(dump)["dump"]
 
     def count_line(self, name: str, count: int) -> bytes:
         """Return the line that says how many lines a writer had no room for."""
@@ -133,13 +140,6 @@ class LogPipeline:
     def _dropped_line(self, said: Event) -> bytes:
         event = {"timestamp": utc_now(), "level": "warning", "event": "log_lines_dropped"}
         return to_line({**event, **said}, self._own, self._run_id)
-
-    def _last_words_of(self, origin: Origin) -> LastWords:
-        words = self._last_words.setdefault(origin, LastWords())
-        self._last_words.move_to_end(origin)
-        if len(self._last_words) > _PROCESSES_REMEMBERED:
-            self._last_words.popitem(last=False)
-        return words
 
 
 def is_echo(event: Event) -> bool:

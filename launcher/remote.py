@@ -11,13 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, NoReturn
 
 from ipc import AuthkeyError, PayloadError, RequestError, SocketClient
 from ipc.authkey import key_path, load_key
 from launcher.errors import LauncherError, NoInstanceError, SettingsError
 from launcher.instance import running_pid
+from launcher.log_outputs import STDOUT, stream
 from launcher.settings import control_path
+from launcher.tail import Tail
 
 _REPLY_S = 5.0
 _STOP_S = 8.0
@@ -50,6 +52,17 @@ def stop(socket_path: str) -> int:
     return pid
 
 
+def tail(socket_path: str, lines: int, *, as_json: bool) -> None:
+    """Show the last lines of the log and those that come, until the launcher ends. Raises LauncherError."""
+    pidfd = os.pidfd_open(running_pid(socket_path) or _no_instance(socket_path))
+    try:
+        with _connected(socket_path, control_path(socket_path)) as client:
+            output = stream("json" if as_json else "auto", STDOUT)
+            Tail(client, output, STDOUT).run(lines, pidfd)
+    finally:
+        os.close(pidfd)
+
+
 def send(socket_path: str, payload: dict[str, Any]) -> None:
     """Send a message to the server, as any client of the data plane would. Raises LauncherError."""
     with _connected(socket_path, socket_path) as client:
@@ -64,9 +77,7 @@ def send(socket_path: str, payload: dict[str, Any]) -> None:
 
 @contextmanager
 def _connected(socket_path: str, address: str) -> Iterator[SocketClient]:
-    pid = running_pid(socket_path)
-    if pid is None:
-        raise NoInstanceError(f"no launcher runs on {socket_path}; start one, or name another with --socket")
+    pid = running_pid(socket_path) or _no_instance(socket_path)
     try:
         client = SocketClient(address, authkey=load_key(key_path(socket_path)), name="cli")
     except AuthkeyError as error:
@@ -80,6 +91,10 @@ def _connected(socket_path: str, address: str) -> Iterator[SocketClient]:
         yield client
     finally:
         client.stop()
+
+
+def _no_instance(socket_path: str) -> NoReturn:
+    raise NoInstanceError(f"no launcher runs on {socket_path}; start one, or name another with --socket")
 
 
 def _ask(client: SocketClient, payload: dict[str, Any]) -> dict[str, Any]:

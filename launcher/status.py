@@ -7,6 +7,7 @@ immutable and published by the supervisor's thread; the control plane's threads 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -101,6 +102,12 @@ def _describe_child(child: ChildStatus, now: float, meter: Meter) -> dict[str, A
     }
 
 
+def with_crash_reports(status: dict[str, Any], last: Mapping[str, str]) -> dict[str, Any]:
+    """Return the status object with each child's latest crash report, and the latest of all: paths, or None."""
+    children = [{**child, "last_crash_report": last.get(child["name"])} for child in status["children"]]
+    return {**status, "last_crash_report": next(iter(last.values()), None), "children": children}
+
+
 _COLUMNS = ("child", "state", "pid", "restarts", "uptime", "cpu", "memory", "last exit")
 
 
@@ -110,7 +117,8 @@ def table(status: dict[str, Any]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     head = f"pid {status['pid']}, up {_duration(status['uptime_s'])}, {status['url']}, {status['socket']}"
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join((head, *lines))
+    report = status.get("last_crash_report")
+    return "\n".join((head, *lines, *([f"last crash report: {report}"] if report else [])))
 
 
 def _row(child: dict[str, Any]) -> tuple[str, ...]:

@@ -239,13 +239,13 @@ def test_the_last_words_are_events_without_secrets_and_the_dump(collected: Colle
     collected.pipeline.child_lines(
         SERVER, [b'{"event":"x","password":"5ec2e7"}', b"key is c0ffee" + b"c0ffee" * 7, b"Fatal Python error: Aborted"]
     )
-    events, dump = collected.pipeline.last_words(SERVER)
+    events, dump = collected.pipeline.told(SERVER, collected.pipeline.last_words(SERVER))
 
     assert [event["event"] for event in events] == ["x", "child_output", "child_output"]
     assert "5ec2e7" not in str(events)
     assert "c0ffee" not in str(events)
     assert dump == ["Fatal Python error: Aborted"]
-    assert collected.pipeline.last_words(Origin("server", 1)) == ([], [])
+    assert collected.pipeline.last_words(Origin("server", 1)).lines == ()
 
 
 def test_a_childs_events_below_the_level_are_left_out_and_its_output_never(collected: Collected) -> None:
