@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import stat
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -43,6 +46,9 @@ def make_writers(
         on_stdout_closed(f"stdout was closed: {error.strerror}")
         return False
 
+    if stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
+        watch = threading.Thread(target=_wait_for_end, args=(on_stdout_closed,), name="stdout-watch", daemon=True)
+        watch.start()
     stdout = LogTarget(
         name="stdout",
         write=stream(log_format, STDOUT).write,
@@ -58,6 +64,14 @@ def make_writers(
         max_bytes=_FILE_QUEUE_BYTES,
     )
     return LogWriter(stdout), LogWriter(to_file)
+
+
+def _wait_for_end(on_stdout_closed: Callable[[str], None]) -> None:
+    """Wait until nobody reads our pipe any more: `| head -1` is not to wait for the next line, which may take hours."""
+    poll = select.poll()
+    poll.register(STDOUT, 0)
+    poll.poll()
+    on_stdout_closed("stdout was closed")
 
 
 class _FileFailure:
