@@ -17,7 +17,7 @@ import msgspec
 
 from ipc import ClientState, RequestError, SocketClient
 from launcher.errors import LauncherError
-from launcher.log_events import utc_now
+from launcher.log_events import Event, utc_now
 from launcher.log_file import RenderedStream
 from launcher.log_ring import MAX_LINES
 
@@ -127,6 +127,6 @@ class Tail:
 
 
 def _missed(count: int) -> bytes:
-    event = {"timestamp": utc_now(), "level": "warning", "event": "log_lines_missed"}
-    event |= {"proc": "tail", "pid": os.getpid()}
-    return msgspec.json.encode({**event, "count": count, "reason": "this reader was too slow; the log file has them"})
+    event: Event = {"timestamp": utc_now(), "level": "warning", "event": "log_lines_missed"}
+    event |= {"proc": "tail", "pid": os.getpid(), "count": count}
+    return msgspec.json.encode({**event, "reason": "this reader was too slow; the log file has them"})

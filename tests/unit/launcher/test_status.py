@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from launcher.policy_types import State
-from launcher.status import ChildStatus, Meter, Snapshot, describe, table
+from launcher.status import ChildStatus, Meter, Snapshot, describe, table, with_crash_reports
 
 SERVER = ChildStatus(name="server", state=State.RUNNING, pid=os.getpid(), restarts=2, started_s=90.0, last_exit=None)
 UI = ChildStatus(
@@ -49,3 +49,12 @@ def test_the_table_is_for_people(uptime_s: float, words: str) -> None:
     assert columns.split()[:3] == ["child", "state", "pid"]
     assert server.split()[:4] == ["server", "RUNNING", str(os.getpid()), "2"]
     assert ui.endswith("no Qt")
+
+
+def test_the_last_crash_reports_are_named() -> None:
+    status = with_crash_reports(describe(SNAPSHOT, 100.0, Meter()), {"ui": "/s/2.json", "server": "/s/1.json"})
+
+    assert status["last_crash_report"] == "/s/2.json"
+    assert [child["last_crash_report"] for child in status["children"]] == ["/s/1.json", "/s/2.json"]
+    assert table(status).splitlines()[-1] == "last crash report: /s/2.json"
+    assert with_crash_reports(describe(SNAPSHOT, 100.0, Meter()), {})["last_crash_report"] is None
