@@ -25,9 +25,16 @@ from launcher.logs import LogPipeline
 
 _log = structlog.get_logger()
 STDOUT = 1
-_MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN)  # a full disk behind stdout is no reason to stop working
+_MAY_PASS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EAGAIN,
+)  # a full disk behind stdout is no reason to stop working
 _STDOUT_QUEUE_BYTES = 3 << 20
-_FILE_QUEUE_BYTES = 4 << 20
+_STDOUT_GIVE_WAY_S = 0.005
+_FILE_QUEUE_BYTES = 6 << 20
+_FILE_GIVE_WAY_S = 0.02
 _SILENT_S = 60.0
 
 
@@ -55,6 +62,7 @@ def make_writers(
         count_line=logs.count_line,
         on_failure=stdout_failed,
         max_bytes=_STDOUT_QUEUE_BYTES,
+        give_way_s=_STDOUT_GIVE_WAY_S,
     )
     to_file = LogTarget(
         name="file",
@@ -62,6 +70,7 @@ def make_writers(
         count_line=logs.count_line,
         on_failure=_FileFailure(file),
         max_bytes=_FILE_QUEUE_BYTES,
+        give_way_s=_FILE_GIVE_WAY_S,
     )
     return LogWriter(stdout), LogWriter(to_file)
 

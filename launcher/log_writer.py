@@ -17,7 +17,6 @@ import msgspec
 _LINE_OVERHEAD_BYTES = 64  # a bytes object and its place in the queue
 _BATCH_BYTES = 256 << 10
 _RESERVE_BYTES = 512 << 10
-_PATIENCE_S = 0.5
 
 
 class LogTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +30,8 @@ class LogTarget(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: Callable[[str, OSError], bool]
     """Told of an OSError, on the writer's thread; True to go on, False when nobody will ever read this."""
     max_bytes: int
+    give_way_s: float
+    """How long to wait at most, each time, before more is put into a queue that is half full."""
 
 
 class PartlyWritten(OSError):
@@ -50,7 +51,6 @@ class LogWriter:
         self._queued_bytes = 0
         self._dropped = 0
         self._is_full = False
-        self._patience_s = _PATIENCE_S
         self._is_closing = False
         self._is_broken = False
         self._changed = threading.Condition()
@@ -70,19 +70,14 @@ class LogWriter:
                 self._put_one(line, is_ours=is_ours)
             self._changed.notify_all()
 
-    def give_way(self, longest_s: float) -> None:
-        """Wait for the thread to get to the second half of its queue, for `longest_s` at most.
+    def give_way(self) -> None:
+        """Wait a moment for the thread to get to the second half of its queue.
 
-        A target that is merely slower gets the time it needs. One that stands still is waited for half a second in
-        all, and then no more until it goes on.
+        A target that is merely slower gets the time it needs. One that has let the queue fill up is not waited for.
         """
         with self._changed:
-            if not self._is_half_full():
-                self._patience_s = _PATIENCE_S
-            elif self._patience_s > 0 and not self._is_broken:
-                began_s = time.monotonic()
-                self._changed.wait_for(lambda: not self._is_half_full(), min(longest_s, self._patience_s))
-                self._patience_s -= time.monotonic() - began_s
+            if self._is_half_full() and not self._is_full and not self._is_broken:
+                self._changed.wait_for(lambda: not self._is_half_full(), self._target.give_way_s)
 
     def close(self, timeout_s: float) -> bool:
         """Write what is queued and end the thread; False if it did not get done in time."""

@@ -23,7 +23,6 @@ from launcher.log_share import Share
 from launcher.log_writer import LogWriter, close_all
 from launcher.redaction import Redactor
 
-_GIVE_WAY_S = 0.005
 _PROCESSES_REMEMBERED = 8  # the two children, their spares, and those of them that have just died
 
 
@@ -60,7 +59,7 @@ class LogPipeline:
     def child_lines(self, origin: Origin, lines: list[bytes], *, are_last: bool = False) -> None:
         """Log what a child wrote. Beyond its share of the log its lines are counted, except for its last ones."""
         for writer in self._writers:
-            writer.give_way(_GIVE_WAY_S)
+            writer.give_way()
         words = self.last_words(origin)
         words.note(lines)
         share = self._shares.setdefault(origin.proc, Share())

@@ -33,6 +33,7 @@ class Collected:
             count_line=self.pipeline.count_line,
             on_failure=lambda _name, _error: False,
             max_bytes=1 << 20,
+            give_way_s=0.001,
         )
         self.pipeline.start([LogWriter(target)])
         self.writers = self.pipeline._writers
