@@ -136,5 +136,5 @@ def _visible(text: str) -> str:
 
 
 def _process_style(proc: str) -> str:
-    # By the letters, not by hash(): that one differs between runs.
-    return _BOLD if proc == "launcher" else _PROCESSES[sum(map(ord, proc)) % len(_PROCESSES)]
+    # By the first letter, not by hash(): that one differs between runs.
+    return _BOLD if proc == "launcher" else _PROCESSES[ord(proc[0]) % len(_PROCESSES)] if proc else ""

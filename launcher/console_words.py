@@ -127,8 +127,12 @@ def _message(arrow: str) -> Callable[[Keys], list[str]]:
 
 def _dropped(rest: Keys) -> list[str]:
     count = rest.pop("count")
-    target = f"{rest.pop('target')} was too slow for them" if "target" in rest else f"{_child(rest)} writes too much"
+    target = f"{rest.pop('target')} was too slow for them" if "target" in rest else f"{_child(rest)} wrote too much"
     return [f"{count:,} lines: {target}"]
+
+
+def _crash_report_written(rest: Keys) -> list[str]:
+    return [_child(rest), str(rest.pop("file"))]
 
 
 def _launcher_ready(rest: Keys) -> list[str]:
@@ -143,6 +147,7 @@ _SENTENCES: dict[str, Callable[[Keys], list[str]]] = {
     "child_fatal": _child_reason,
     "child_signalled": _child_signalled,
     "launcher_ready": _launcher_ready,
+    "crash_report_written": _crash_report_written,
     "restart_scheduled": _restart_scheduled,
     "traffic": _traffic,
     "message_sent": _message("→"),

@@ -38,6 +38,14 @@ def test_colours_change_nothing_but_colours() -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render(EVENT, PLAIN)
 
 
+def test_each_process_has_its_colour() -> None:
+    heads = {
+        render({**EVENT, "proc": proc}, Look(colours=True)).split(proc)[0] for proc in ("server", "ui", "launcher")
+    }
+
+    assert len(heads) == 3
+
+
 def test_output_of_a_child_is_shown_as_it_was_written() -> None:
     line = render({**EVENT, "event": "child_output", "proc": "ui", "text": "a  b"}, PLAIN)
 
