@@ -112,12 +112,15 @@ class LogPipeline:
 
     def _merged(self, origin: Origin, lines: list[bytes]) -> list[bytes]:
         now = utc_now()
-        return [
-            self._safe_line(origin, event)
+        events = [
+            event
             for line in lines
             for event in events_of(line, origin, now)
             if LEVELS[event["level"]] >= self._least_level or event["event"] == "child_output"
         ]
+        if self._redactor.suspects(b"\n".join(lines)):
+            return [self._safe_line(origin, event) for event in events]
+        return [to_line(event, origin, self._run_id) for event in events]
 
     def _safe_line(self, origin: Origin, event: Event) -> bytes:
         line = to_line(event, origin, self._run_id)

@@ -14,8 +14,8 @@ REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
     r"(?i:authkey|secret|password|passwd|authorization|cookie|credential)|(?i:(^|[_-])(key|token)s?$)|(Key|Token)$"
 )
-_HINTS = (b"key", b"token", b"secret", b"passw", b"authorization", b"cookie", b"credential", b"bearer", b"://")
-"""Every secret name has one of these in it; most lines have none, and are spared the search."""
+_HINTS = (b"key", b"token", b"secret", b"passw", b"authorization", b"cookie", b"credential", b"bearer", b"://", b"\\u")
+"""Every secret name has one of these in it, or is written with escapes. Most lines have none: they need no search."""
 
 _NAMED_IN_TEXT = re.compile(
     # No second try anywhere: a line of 64 KiB without a space must not cost more than its length.
@@ -32,11 +32,12 @@ class Redactor:
     def __init__(self, known: Iterable[bytes] = ()) -> None:
         spelled = [text for value in known for text in _spellings(value)]
         self._known = re.compile("|".join(map(re.escape, spelled))) if spelled else None
-        self._hints = (*_HINTS, *(msgspec.json.encode(text)[1:-1].lower() for text in spelled))
+        as_json = (msgspec.json.encode(text)[1:-1] for text in spelled)
+        self._hints = (*_HINTS, *(hint.lower() for hint in (*map(str.encode, spelled), *as_json)))
 
-    def suspects(self, encoded: bytes) -> bool:
-        """Tell cheaply whether an encoded event may hold a secret."""
-        text = encoded.lower()
+    def suspects(self, lines: bytes) -> bool:
+        """Tell cheaply whether there may be a secret in text or JSON."""
+        text = lines.lower()
         return any(hint in text for hint in self._hints)
 
     def redact(self, event: dict[str, Any]) -> dict[str, Any]:

@@ -140,6 +140,12 @@ def test_secrets_do_not_pass(collected: Collected) -> None:
     assert event["authkey"] == "[redacted]"
 
 
+def test_a_secret_does_not_pass_behind_escapes(collected: Collected) -> None:
+    (event,) = collected.of(b'{"event":"x","\\u0061uth\\u006bey":"5ec2e7"}')
+
+    assert event["authkey"] == "[redacted]"
+
+
 def test_the_launchers_own_events_take_the_same_way(collected: Collected) -> None:
     before = structlog.get_config()
     collected.pipeline.configure_structlog("info")

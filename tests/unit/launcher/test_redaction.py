@@ -63,7 +63,8 @@ def test_a_known_value_does_not_pass_under_any_name(spelt: str) -> None:
     redactor = Redactor([KEY])
     event = {"event": "odd", "note": f"it is {spelt}!", spelt: 1, "list": [spelt]}
 
-    assert redactor.suspects(msgspec.json.encode(event))
+    assert redactor.suspects(msgspec.json.encode(spelt))
+    assert redactor.suspects(spelt.encode())
     assert spelt.strip("b'") not in str(redactor.redact(event))
 
 
