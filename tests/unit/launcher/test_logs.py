@@ -13,7 +13,6 @@ import pytest
 import structlog
 
 from launcher.log_events import Origin
-from launcher.log_share import BURST_BYTES
 from launcher.log_writer import LogTarget, LogWriter
 from launcher.logs import LogPipeline, is_echo
 
@@ -52,7 +51,8 @@ class Collected:
 
 
 @pytest.fixture
-def collected() -> Iterator[Collected]:
+def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
+    monkeypatch.setattr("launcher.log_share.BURST_BYTES", BURST_BYTES)
     it = Collected()
     yield it
     it.pipeline.close(5)
@@ -178,17 +178,16 @@ def test_lines_that_had_no_room_are_counted_in_an_event(collected: Collected) ->
     assert (event["event"], event["target"], event["count"]) == ("log_lines_dropped", "stdout", 12)
 
 
-FLOOD = b"x" * 1000
+FLOOD = b"x" * 60_000
+BURST_BYTES = 1 << 20
 
 
-def flood(collected: Collected) -> int:
-    """Use up the server's share of the log; return how many lines that took."""
-    lines = BURST_BYTES // (1000 + 240)
-    for _ in range(10):
-        collected.pipeline._writers = ()  # nobody has to read them
-        collected.pipeline.child_lines(SERVER, [FLOOD] * (lines // 10))
+def flood(collected: Collected) -> None:
+    """Use up the server's share of the log."""
+    collected.pipeline._writers = ()  # nobody has to read that
+    for _ in range(BURST_BYTES // len(FLOOD)):
+        collected.pipeline.child_lines(SERVER, [FLOOD])
     collected.pipeline._writers = collected.writers
-    return lines
 
 
 def test_beyond_its_share_a_childs_output_is_counted_and_its_events_are_kept(collected: Collected) -> None:
