@@ -2,6 +2,7 @@
 
 import collections
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import assert_never
@@ -69,6 +70,7 @@ class Peer:
         self.client = ""
         self.acked_seq = 0
         self.duplicates = 0
+        self.thread = 0
         self._hello: Hello
         self.connection: Connection
         self._record: ClientRecord
@@ -140,6 +142,7 @@ class Peer:
 
     def run(self, on_greeted: Callable[[], None]) -> None:
         """Serve this client until it leaves. `on_greeted` is called once it is no longer a stranger, or gone."""
+        self.thread = threading.get_ident()
         try:
             rest = self._greet()
         except ProtocolError as error:

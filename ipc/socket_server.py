@@ -171,6 +171,12 @@ class SocketServer:
         return register
 
     @property
+    def asking_peer(self) -> str:
+        """The id of the client whose message or request this thread is handling, for `send`; empty elsewhere."""
+        thread = threading.get_ident()
+        return next((peer.id for peer in self._hub.peers if peer.thread == thread), "")
+
+    @property
     def peers(self) -> list[PeerInfo]:
         """Return who is connected, and how far each has come."""
         return [peer.info() for peer in self._hub.peers]

@@ -170,6 +170,16 @@ def stop(context: click.Context, socket: str | None) -> None:
 
 @axon.command()
 @_of_instance
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=20, help="How many lines of the past to begin with.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines also on a terminal.")
+@click.pass_context
+def tail(context: click.Context, socket: str | None, lines: int, as_json: bool) -> None:
+    """Show the log as it comes, until Ctrl-C or the launcher's end."""
+    remote.tail(_instance(context, socket), lines, as_json=as_json)
+
+
+@axon.command()
+@_of_instance
 @click.argument("message")
 @click.pass_context
 def send(context: click.Context, socket: str | None, message: str) -> None:

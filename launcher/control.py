@@ -7,14 +7,16 @@ queue a command for the supervisor and answer at once. Must not touch the superv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from ipc import RequestError, SocketServer
+from launcher.log_feed import Followers, LogFeed
+from launcher.log_ring import LogRing
 from launcher.sampling import Sampler
-from launcher.status import Snapshot, describe
+from launcher.status import Snapshot, describe, with_crash_reports
 
 
 class RestartChildren(msgspec.Struct, frozen=True):
@@ -29,22 +31,34 @@ class StopAll(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to tell beside the children: what they cost, the log, and each one's latest crash report."""
+
+    sampler: Sampler
+    log: LogRing
+    crash_reports: Callable[[], Mapping[str, str]]
+    """Paths by child, the newest first."""
+
+
 Command = RestartChildren | StopAll
 
 
 class ControlPlane:
-    """Answers `status`, `restart` and `stop`; tells every client of changes."""
+    """Answers `status`, `restart`, `stop` and `tail`; tells every client of changes."""
 
     def __init__(
-        self, address: str, authkey: bytes, post: Callable[[Command], None], first: Snapshot, sampler: Sampler
+        self, address: str, authkey: bytes, post: Callable[[Command], None], first: Snapshot, told: Told
     ) -> None:
         self._snapshot = first
+        self._crash_reports = told.crash_reports
         self._post = post
-        self._sampler = sampler
+        self._sampler = told.sampler
         self._server = SocketServer(address, authkey=authkey, name="launcher", traffic_level="debug")
         self._server.on_request("status")(self._status)
         self._server.on_request("restart")(self._restart)
         self._server.on_request("stop")(self._stop)
+        self._server.on_request("tail")(self._tail)
+        self._feed = LogFeed(told.log, Followers(send=self._server.send, waiting=self._waiting))
 
     def start(self) -> None:
         """Listen. Raises ipc's AddressError."""
@@ -52,6 +66,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Say bye to all clients and stop listening."""
+        self._feed.close()
         self._server.stop()
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -65,7 +80,14 @@ class ControlPlane:
             self._server.send(peer.id, payload)
 
     def _describe(self) -> dict[str, Any]:
-        return describe(self._snapshot, time.monotonic(), self._sampler.latest)
+        status = describe(self._snapshot, time.monotonic(), self._sampler.latest)
+        return with_crash_reports(status, self._crash_reports())
+
+    def _waiting(self) -> dict[str, int]:
+        return {peer.id: peer.queue for peer in self._server.peers}
+
+    def _tail(self, payload: dict[str, Any]) -> dict[str, Any]:
+        return self._feed.follow(self._server.asking_peer, payload)
 
     def _status(self, _payload: dict[str, Any]) -> dict[str, Any]:
         self._sampler.refresh()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +17,7 @@ from launcher.errors import EXIT_FAILED, EXIT_OK, LauncherError, NoInstanceError
 from launcher.findings import COLOURS, Check, Finding, Findings, Result, collect, ok, problem, warning
 from launcher.instance import lock_path
 from launcher.origins import DEFAULT, strangers, variable
-from launcher.settings import Settings, checked, default_state_dir, socket_path_of
+from launcher.settings import Settings, checked, socket_path_of, state_dir_of
 
 Paint = Callable[[str, str], str]
 
@@ -114,7 +113,7 @@ def _resolved(patient: Patient) -> Settings:
         return msgspec.structs.replace(
             patient.settings,
             socket=socket_path_of(patient.settings.socket),
-            state_dir=str(Path(patient.settings.state_dir or default_state_dir(patient.environment)).expanduser()),
+            state_dir=state_dir_of(patient.settings, patient.environment),
         )
 
 

@@ -20,7 +20,8 @@ import structlog
 from ipc.authkey import key_path, load_or_create_key, remove_key
 from ipc.child import ChildSettings
 from ipc.errors import AddressError, AlreadyRunningError, AuthkeyError
-from launcher.control import ControlPlane, StopAll
+from launcher.control import ControlPlane, StopAll, Told
+from launcher.crash_reports import CrashReports, Source
 from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError
 from launcher.instance import Locks, locked
 from launcher.log_outputs import make_writers
@@ -78,6 +79,7 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
         sockets = ServerSockets(settings.socket, settings.host, settings.port, authkey)
         stack.callback(sockets.close)
         sockets.open()
+        means.logs.hide(authkey)
         _start_logs(settings, means)
         service = Notifier(take_service(os.environ))
         stack.callback(service.close)
@@ -90,26 +92,30 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
             url=sockets.url,
         )
         sampler = Sampler()
-        control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first, sampler)
+        crashes = _crash_reports(settings, means, sampler)
+        stack.callback(crashes.close, _FLUSH_S)
+        told = Told(sampler=sampler, log=means.logs.ring, crash_reports=crashes.last)
+        control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first, told)
         stack.callback(control.stop)
         _listen(control)
         sampler.start(_sample_reports(settings, control, means))
         stack.callback(sampler.stop)
         stack.callback(stop_resource_tracker, _HELPER_S)
-        told = _Told(control=control, sampler=sampler, service=service)
-        served = _Served(means=means, sockets=sockets, told=told, first=first)
+        audience = _Audience(control=control, sampler=sampler, service=service, crashes=crashes)
+        served = _Served(means=means, sockets=sockets, audience=audience, first=first)
         return _supervise(settings, specs, served)
 
 
-class _Told(msgspec.Struct, frozen=True, kw_only=True):
-    """Who follows how the children are."""
+class _Audience(msgspec.Struct, frozen=True, kw_only=True):
+    """Who follows how the children are. Called by the supervisor's thread."""
 
     control: ControlPlane
     sampler: Sampler
     service: Notifier
+    crashes: CrashReports
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Let all of them know. Called by the supervisor's thread."""
+        """Let all of them know."""
         self.sampler.watch(snapshot)
         self.control.publish(snapshot)
         self.service.publish(snapshot)
@@ -120,7 +126,7 @@ class _Served(msgspec.Struct, frozen=True, kw_only=True):
 
     means: _Means
     sockets: ServerSockets
-    told: _Told
+    audience: _Audience
     first: Snapshot
 
 
@@ -133,8 +139,9 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
         exit_on_fatal=settings.exit_on_fatal,
         logs=means.logs,
         wakeup=means.wakeup,
-        publish=served.told.publish,
-        service=served.told.service,
+        publish=served.audience.publish,
+        service=served.audience.service,
+        note_death=served.audience.crashes.note,
         first=served.first,
     )
     try:
@@ -143,7 +150,7 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
         _log.critical("launcher_crashed", exc_info=True)
         return EXIT_FAILED
     finally:
-        served.told.service.stopping()
+        served.audience.service.stopping()
 
 
 @contextmanager
@@ -177,6 +184,14 @@ def _sample_reports(settings: Settings, control: ControlPlane, means: _Means) ->
     limit_bytes = settings.max_rss_bytes
     limit = None if limit_bytes is None else MemoryLimit(limit_bytes)
     return SampleReports(control.tell, means.wakeup.post, limit)
+
+
+def _crash_reports(settings: Settings, means: _Means, sampler: Sampler) -> CrashReports:
+    logs = means.logs
+    source = Source(run_id=means.run_id, words_of=logs.last_words, told=logs.told, samples=sampler.recent)
+    crashes = CrashReports(Path(settings.state_dir, "crashes"), source)
+    crashes.start()
+    return crashes
 
 
 def _listen(control: ControlPlane) -> None:

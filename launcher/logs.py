@@ -1,43 +1,45 @@
 """The one log of the tree: the launcher's own events, and every line that a child writes.
 
-Owns the merging (what a line becomes) and the writers it goes to. Must not know child states or restarts. `emit` may
-be called from any thread; nothing here waits for a disk or a terminal before `close`.
+Owns the merging and where the lines go: the writers, the ring of the latest, each process's last words. Must not know
+child states or restarts. The lines of children come on the supervisor's thread, our own events on any; nothing
+here depends on a disk or a terminal before `close`.
 """
 
 from __future__ import annotations
 
-import datetime
-import json
 import os
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
 import structlog
 
+from launcher.dropped_lines import DroppedLines
+from launcher.last_words import LastWords
+from launcher.log_events import LEVELS, Event, Origin, decode, events_of, to_line, utc_now
+from launcher.log_ring import LogRing
+from launcher.log_share import Share
 from launcher.log_writer import LogWriter, close_all
-from launcher.redaction import redact
+from launcher.redaction import Redactor
 
-_encode = msgspec.json.Encoder(enc_hook=repr).encode
-_decode = msgspec.json.Decoder().decode
-_EVENT_START = b'{"event":'
-_FIRST_KEYS = ("timestamp", "level", "event")
-
-
-class Origin(msgspec.Struct, frozen=True):
-    """Which process a line comes from."""
-
-    proc: str
-    pid: int
+_PROCESSES_REMEMBERED = 8  # the two children, their spares, and those of them that have just died
 
 
 class LogPipeline:
     """Turns events and child lines into JSON lines and hands them to every writer."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ring = LogRing()
         self._run_id = run_id
+        self._clock = clock
         self._own = Origin("launcher", os.getpid())
         self._writers: tuple[LogWriter, ...] = ()
+        self._redactor = Redactor()
+        self._least_level = LEVELS["debug"]
+        self._shares: dict[str, Share] = {}
+        self._last_words: OrderedDict[Origin, LastWords] = OrderedDict()
+        self._dropped = DroppedLines(self._say_dropped)
 
     def start(self, writers: Iterable[LogWriter]) -> None:
         """Start the writers; from now on lines go somewhere."""
@@ -47,27 +49,49 @@ class LogPipeline:
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued, for `timeout_s` at most."""
+        self._dropped.say()
         close_all(self._writers, timeout_s)
 
-    def child_lines(self, origin: Origin, lines: Iterable[bytes]) -> None:
-        """Log what a child wrote: its events as they are, anything else as `child_output`."""
-        for line in lines:
-            event = _read_event(line)
-            output = line if event is None else b""
-            if event is None and (start := line.find(_EVENT_START)) > 0 and (event := _read_event(line[start:])):
-                output = line[:start]  # somebody printed without a newline, and then came an event
-            if output.strip():
-                self._emit(origin, _output_event(origin, output))
-            if event is not None:
-                self._emit(origin, event)
+    def hide(self, *secrets: bytes) -> None:
+        """Let none of these values into the log, however it is spelt."""
+        self._redactor = Redactor(secrets)
+
+    def child_lines(self, origin: Origin, lines: list[bytes], *, are_last: bool = False) -> None:
+        """Log what a child wrote. Beyond its share of the log its lines are counted, except for its last ones."""
+        for writer in self._writers:
+            writer.give_way()
+        words = self.last_words(origin)
+        words.note(lines)
+        share = self._shares.setdefault(origin.proc, Share())
+        kept = lines if words.is_dump_under_way else share.admitted(lines, self._clock(), are_last=are_last)
+        if kept is not lines:
+            self._dropped.add(origin, sum(1 for line in lines if line.strip()) - len(kept))
+        if kept or are_last:
+            self._dropped.say()
+        self._put(self._merged(origin, kept))
+
+    def last_words(self, origin: Origin) -> LastWords:
+        """Return what a process said last, also when it is gone. Supervisor's thread."""
+        words = self._last_words.setdefault(origin, LastWords())
+        self._last_words.move_to_end(origin)
+        if len(self._last_words) > _PROCESSES_REMEMBERED:
+            self._last_words.popitem(last=False)
+        return words
+
+    def told(self, origin: Origin, words: LastWords) -> tuple[list[Event], list[str]]:
+        """Return the last words of a process as the log has them, and the dump of its threads if it wrote one."""
+        now = utc_now()
+        lines = [self._safe_line(origin, event) for line in words.lines for event in events_of(line, origin, now)]
+        dump = {"dump": [line.decode(errors="backslashreplace") for line in words.dump]}
+        return [decode(line) for line in lines], self._redactor.redact(dump)["dump"]
 
     def count_line(self, name: str, count: int) -> bytes:
         """Return the line that says how many lines a writer had no room for."""
-        event = {"timestamp": utc_now(), "level": "warning", "event": "log_lines_dropped"}
-        return self._merge(self._own, {**event, "target": name, "count": count})
+        return self._dropped_line({"target": name, "count": count})
 
     def configure_structlog(self, level: str) -> None:
-        """Send this process's structlog events into the pipeline."""
+        """Send this process's structlog events into the pipeline; children's events below `level` are left out."""
+        self._least_level = LEVELS[level]
         structlog.configure(
             processors=[
                 structlog.contextvars.merge_contextvars,
@@ -82,55 +106,44 @@ class LogPipeline:
         )
 
     def _take_own_event(self, _logger: Any, _method: str, event: Any) -> Any:
-        self._emit(self._own, event)
+        if not is_echo(event):
+            self._put([self._safe_line(self._own, event)], is_ours=True)
         raise structlog.DropEvent
 
-    def _emit(self, origin: Origin, event: dict[str, Any]) -> None:
-        line = self._merge(origin, event)
+    def _merged(self, origin: Origin, lines: list[bytes]) -> list[bytes]:
+        now = utc_now()
+        events = [
+            event
+            for line in lines
+            for event in events_of(line, origin, now)
+            if LEVELS[event["level"]] >= self._least_level or event["event"] == "child_output"
+        ]
+        if self._redactor.suspects(b"\n".join(lines)):
+            return [self._safe_line(origin, event) for event in events]
+        return [to_line(event, origin, self._run_id) for event in events]
+
+    def _safe_line(self, origin: Origin, event: Event) -> bytes:
+        line = to_line(event, origin, self._run_id)
+        if self._redactor.suspects(line):
+            return to_line(self._redactor.redact(decode(line)), origin, self._run_id)
+        return line
+
+    def _put(self, lines: list[bytes], *, is_ours: bool = False) -> None:
+        if not lines:
+            return
         for writer in self._writers:
-            writer.put(line)
+            writer.put(lines, is_ours=is_ours)
+        self.ring.put(lines)
 
-    def _merge(self, origin: Origin, event: dict[str, Any]) -> bytes:
-        first = {key: event[key] for key in _FIRST_KEYS if key in event}
-        ours = {"proc": origin.proc, "pid": origin.pid, "run_id": self._run_id}
-        return _to_json({**first, **ours, **redact(event), **ours})
+    def _say_dropped(self, origin: Origin, count: int) -> None:
+        said = {"child": origin.proc, "child_pid": origin.pid, "count": count}
+        self._put([self._dropped_line(said)], is_ours=True)
 
-
-def utc_now() -> str:
-    """Return the time as every event of the log has it."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def decoded(render: Callable[[dict[str, Any]], str]) -> Callable[[bytes], bytes]:
-    """Make a renderer of events into one of JSON lines."""
-    return lambda line: render(_decode(line)).encode(errors="backslashreplace")
+    def _dropped_line(self, said: Event) -> bytes:
+        event = {"timestamp": utc_now(), "level": "warning", "event": "log_lines_dropped"}
+        return to_line({**event, **said}, self._own, self._run_id)
 
 
-def _read_event(line: bytes) -> dict[str, Any] | None:
-    if not line.startswith(b"{"):
-        return None
-    try:
-        event = _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if isinstance(event.get("event"), str):
-        return {"timestamp": utc_now(), "level": "info", **event}
-    return None
-
-
-def _output_event(origin: Origin, line: bytes) -> dict[str, Any]:
-    text = line.decode(errors="backslashreplace")
-    said = {"child": origin.proc, "child_pid": origin.pid, "text": text}
-    return {"timestamp": utc_now(), "level": "warning", "event": "child_output", **said}
-
-
-def _to_json(event: dict[str, Any]) -> bytes:
-    try:
-        return _encode(event)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        # A lone surrogate, or something that no hook can save: an event in odd clothes beats a lost one.
-        return json.dumps({str(key): _plain(value) for key, value in event.items()}).encode()
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+def is_echo(event: Event) -> bool:
+    """Whether an event tells of log lines being sent to who follows the log: it would make more of them."""
+    return event.get("event") == "message_sent" and event.get("channel") == "launcher" and event.get("type") == "log"

@@ -14,7 +14,8 @@ from typing import Protocol
 import msgspec
 
 from launcher.handover import InheritedFd
-from launcher.logs import LogPipeline, Origin
+from launcher.log_events import Origin
+from launcher.logs import LogPipeline
 from launcher.pipe_words import Ready, SetupFailed
 from launcher.process import ChildProcess, ExitStatus, Handed
 from launcher.sockets import ServerSockets
@@ -114,7 +115,7 @@ class ProcessTable:
         self._reports.child_exited(process, self._remove(process))
 
     def _remove(self, process: ChildProcess) -> ExitStatus:
-        self._logs.child_lines(Origin(process.name, process.pid), process.last_words())
+        self._logs.child_lines(Origin(process.name, process.pid), process.last_words(), are_last=True)
         status = process.reap()
         for descriptor in (process.death, process.notices, process.log):
             self.descriptors.pop(descriptor, None)

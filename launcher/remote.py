@@ -16,9 +16,11 @@ from typing import Any
 from ipc import AuthkeyError, ClientState, PayloadError, RequestError, SocketClient
 from ipc.authkey import key_path, load_key
 from launcher.errors import LauncherError, SettingsError
+from launcher.log_outputs import STDOUT, stream
 from launcher.presence import find_launcher
 from launcher.settings import control_path
 from launcher.spec import SERVER
+from launcher.tail import Tail
 
 _REPLY_S = 5.0
 _STOP_S = 8.0
@@ -57,6 +59,17 @@ def stop(socket_path: str) -> int:
         finally:
             os.close(pidfd)
     return pid
+
+
+def tail(socket_path: str, lines: int, *, as_json: bool) -> None:
+    """Show the last lines of the log and those that come, until the launcher ends. Raises LauncherError."""
+    pidfd = os.pidfd_open(find_launcher(socket_path))
+    try:
+        with _control(socket_path) as client:
+            output = stream("json" if as_json else "auto", STDOUT)
+            Tail(client, output, STDOUT).run(lines, pidfd)
+    finally:
+        os.close(pidfd)
 
 
 def send(socket_path: str, payload: dict[str, Any]) -> None:

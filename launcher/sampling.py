@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from launcher.logs import utc_now
+from launcher.log_events import utc_now
 from launcher.process_trees import Reading, read_trees, uss_of
 from launcher.status import Snapshot
 

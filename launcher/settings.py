@@ -105,7 +105,7 @@ def allowed_hosts_of(settings: Settings) -> tuple[str, ...]:
 
 def state_dir_of(settings: Settings, environment: Mapping[str, str]) -> str:
     """Return the absolute path of the state directory."""
-    return str(Path(settings.state_dir or default_state_dir(environment)).expanduser().absolute())
+    return str(Path(settings.state_dir or _default_state_dir(environment)).expanduser().absolute())
 
 
 def make_state_dir(path: str) -> None:
@@ -133,7 +133,7 @@ def why_offscreen(ui: str, environment: Mapping[str, str]) -> str | None:
     return "no DISPLAY or WAYLAND_DISPLAY"
 
 
-def default_state_dir(environment: Mapping[str, str]) -> Path:
+def _default_state_dir(environment: Mapping[str, str]) -> Path:
     """Return where things are kept when nobody says otherwise."""
     base = environment.get("XDG_STATE_HOME", "")
     # The XDG specification: a relative path there is invalid and to be ignored.

@@ -6,7 +6,7 @@ control plane's threads read it. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -73,6 +73,12 @@ def _describe_child(child: ChildStatus, now: float, figures: Figures) -> dict[st
     }
 
 
+def with_crash_reports(status: dict[str, Any], last: Mapping[str, str]) -> dict[str, Any]:
+    """Return the status object with each child's latest crash report, and the latest of all: paths, or None."""
+    children = [{**child, "last_crash_report": last.get(child["name"])} for child in status["children"]]
+    return {**status, "last_crash_report": next(iter(last.values()), None), "children": children}
+
+
 _COLUMNS = ("child", "state", "pid", "restarts", "uptime", "cpu", "memory", "threads", "fds", "last exit")
 _TO_THE_RIGHT = frozenset({"pid", "restarts", "uptime", "cpu", "memory", "threads", "fds"})
 _STATE_COLOURS = {"RUNNING": "green", "FATAL": "red", "BACKOFF": "yellow", "STARTING": "yellow", "STOPPING": "yellow"}
@@ -86,6 +92,8 @@ def table(status: dict[str, Any], paint: Callable[[str, str], str] = lambda text
     for row in rows:
         state = row[1]
         lines.append(_line(row, widths).replace(state, paint(state, _STATE_COLOURS.get(state, "")), 1))
+    if report := status.get("last_crash_report"):
+        lines += ["", f"last crash report: {report}"]
     return "\n".join((_head(status), "", *lines))
 
 

@@ -19,12 +19,14 @@ import structlog
 
 from ipc.child import EXIT_SETUP, ChildSettings
 from launcher.control import RestartChildren, StopAll
+from launcher.crash_report import Death
 from launcher.errors import EXIT_GAVE_UP, EXIT_OK, LauncherError
 from launcher.logs import LogPipeline
 from launcher.order import STOP_TIMEOUT_S, kill_at_s, next_to_start, next_to_stop
 from launcher.pipe_words import Go, Stop
 from launcher.policy_types import (
     Action,
+    After,
     BecameReady,
     Event,
     Exited,
@@ -66,6 +68,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     wakeup: Wakeup
     publish: Callable[[Snapshot], None]
     service: Notifier
+    note_death: Callable[[Death], None]
     first: Snapshot
 
 
@@ -118,7 +121,9 @@ class Supervisor:
     def child_exited(self, process: ChildProcess, status: ExitStatus) -> None:
         """Log a death and let the policy judge it. Called by the process table."""
         name, uptime_s = process.name, round(time.monotonic() - process.started_s, 3)
-        was_expected = self._stop_by_s is not None or self._roster.children[name].state is State.STOPPING
+        child = self._roster.children[name]
+        is_hung = child.state is State.STOPPING and child.after is After.COUNT_AS_CRASH
+        was_expected = not is_hung and (self._stop_by_s is not None or child.state is State.STOPPING)
         (_log.info if was_expected or status.exit_code == 0 else _log.warning)(
             "child_exited",
             child=name,
@@ -126,6 +131,17 @@ class Supervisor:
             exit_code=status.exit_code,
             signal=status.signal,
             uptime_s=uptime_s,
+        )
+        self._launch.note_death(
+            Death(
+                child=name,
+                child_pid=process.pid,
+                exit_code=status.exit_code,
+                signal=status.signal,
+                uptime_s=uptime_s,
+                was_asked_to_stop=was_expected,
+                hung=child.reason if is_hung else "",
+            )
         )
         self._roster.note_exit(name, status, uptime_s)
         if self._stop_by_s is not None:

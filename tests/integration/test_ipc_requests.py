@@ -323,3 +323,18 @@ def test_a_hung_handler_is_not_multiplied_by_a_client_that_comes_back(open_serve
         gate.set()
         listener.client.stop()
     assert len(entered.items) == 1
+
+
+def test_a_handler_knows_whom_it_answers_and_can_send_to_that_client_alone(server, open_client):
+    first, second = open_client(name="first").wait_live(), open_client(name="second").wait_live()
+
+    @server.on_request("follow")
+    def follow(_payload):
+        assert server.send(server.asking_peer, {"for": server.asking_peer.split("-")[0]})
+        return {}
+
+    assert server.asking_peer == "", "this thread handles nothing"
+    for each in (first, second):
+        each.client.request({"type": "follow"})
+    assert first.wait_for_payloads(1) == [{"for": "first"}]
+    assert second.wait_for_payloads(1) == [{"for": "second"}]

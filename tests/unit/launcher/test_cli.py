@@ -119,7 +119,7 @@ def test_what_was_typed_wrongly_is_one_line(
     assert words in line
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["stop"], ["restart", "ui"], ["send", '{"type": "x"}']])
+@pytest.mark.parametrize("arguments", [["status"], ["stop"], ["restart", "ui"], ["tail"], ["send", '{"type": "x"}']])
 def test_a_subcommand_without_an_instance_says_so(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

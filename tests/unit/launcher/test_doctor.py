@@ -37,18 +37,16 @@ def test_each_value_says_where_it_comes_from(
     code, found = report(["--config", str(file), "--ui", "none", "doctor", "--json", "--socket", socket_path], capsys)
 
     origins = {each["option"]: (each["value"], each["origin"]) for each in found["settings"]}
-    assert origins == {
+    said = {option: each for option, each in origins.items() if each[1] != "default"}
+    assert said == {
         "--socket": (socket_path, "command line"),
         "--host": ("::1", str(file)),
         "--port": (0, "AXON_PORT"),
         "--state-dir": (f"{tmp_path}/state", str(file)),
         "--ui": ("none", "command line"),
-        "--log-format": ("auto", "default"),
         "--log-level": ("debug", "AXON_LOG_LEVEL"),
-        "--log-payloads": (False, "default"),
-        "--exit-on-fatal": (False, "default"),
-        "--max-rss": ("", "default"),
     }
+    assert origins["--log-format"] == ("auto", "default")
     assert set(origins) == {f"--{name.replace('_', '-')}" for name in Settings.__struct_fields__}
     assert found["instance"] is None
     assert code == (found["result"] == "problem")

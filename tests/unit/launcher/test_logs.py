@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 
+from launcher.log_events import Origin
 from launcher.log_writer import LogTarget, LogWriter
-from launcher.logs import LogPipeline, Origin, decoded
+from launcher.logs import LogPipeline, is_echo
 
 SERVER = Origin("server", 4711)
 
@@ -21,27 +24,35 @@ class Collected:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
-        self.pipeline = LogPipeline("run1")
+        self.has_line = threading.Semaphore(0)
+        self.pipeline = LogPipeline("run1", clock=lambda: 0.0)
         target = LogTarget(
             name="list",
-            write=self.lines.extend,
+            write=self._write,
             count_line=self.pipeline.count_line,
             on_failure=lambda _name, _error: False,
             max_bytes=1 << 20,
+            give_way_s=0.001,
         )
         self.pipeline.start([LogWriter(target)])
+        self.writers = self.pipeline._writers
+
+    def _write(self, lines: list[bytes]) -> None:
+        self.lines += lines
+        self.has_line.release()
 
     def events(self) -> list[dict[str, Any]]:
         self.pipeline.close(5)
         return [json.loads(line) for line in self.lines]
 
     def of(self, *lines: bytes) -> list[dict[str, Any]]:
-        self.pipeline.child_lines(SERVER, lines)
+        self.pipeline.child_lines(SERVER, list(lines))
         return self.events()
 
 
 @pytest.fixture
-def collected() -> Iterator[Collected]:
+def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collected]:
+    monkeypatch.setattr("launcher.log_share.BURST_BYTES", BURST_BYTES)
     it = Collected()
     yield it
     it.pipeline.close(5)
@@ -86,6 +97,29 @@ def test_anything_else_is_output_with_its_text(collected: Collected, line: bytes
     assert event["text"] == line.decode(errors="backslashreplace")
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("2026-01-31T08:00:00.5Z", "2026-01-31T08:00:00.500000Z"),
+        ("2026-01-31T09:00:00+01:00", "2026-01-31T08:00:00.000000Z"),
+        ("2026-01-31T08:00:00.000001Z", "2026-01-31T08:00:00.000001Z"),
+    ],
+)
+def test_times_are_utc(collected: Collected, given: str, shown: str) -> None:
+    (event,) = collected.of(json.dumps({"event": "x", "timestamp": given}).encode())
+
+    assert event["timestamp"] == shown
+
+
+@pytest.mark.parametrize("given", ["yesterday", "2026-01-31T08:00:00", 7, None, "0001-01-01T00:00:00+23:00"])
+def test_what_is_no_time_is_replaced_by_ours(collected: Collected, given: object) -> None:
+    (event,) = collected.of(json.dumps({"event": "x", "timestamp": given, "level": ["loud"]}).encode())
+
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event["timestamp"])
+    assert event["timestamp"] != given
+    assert event["level"] == "info"
+
+
 def test_blank_lines_are_nothing(collected: Collected) -> None:
     assert collected.of(b"", b"  ", b"\t") == []
 
@@ -103,6 +137,12 @@ def test_secrets_do_not_pass(collected: Collected) -> None:
     )
 
     assert "5ec2e7" not in json.dumps(event)
+    assert event["authkey"] == "[redacted]"
+
+
+def test_a_secret_does_not_pass_behind_escapes(collected: Collected) -> None:
+    (event,) = collected.of(b'{"event":"x","\\u0061uth\\u006bey":"5ec2e7"}')
+
     assert event["authkey"] == "[redacted]"
 
 
@@ -138,5 +178,100 @@ def test_lines_that_had_no_room_are_counted_in_an_event(collected: Collected) ->
     assert (event["event"], event["target"], event["count"]) == ("log_lines_dropped", "stdout", 12)
 
 
-def test_a_renderer_of_events_reads_lines() -> None:
-    assert decoded(lambda event: event["event"] + "\ud800")(b'{"event":"x"}') == b"x\\ud800"
+FLOOD = b"x" * 60_000
+BURST_BYTES = 1 << 20
+
+
+def flood(collected: Collected) -> None:
+    """Use up the server's share of the log."""
+    collected.pipeline._writers = ()  # nobody has to read that
+    for _ in range(BURST_BYTES // len(FLOOD)):
+        collected.pipeline.child_lines(SERVER, [FLOOD])
+    collected.pipeline._writers = collected.writers
+
+
+def test_beyond_its_share_a_childs_output_is_counted_and_its_events_are_kept(collected: Collected) -> None:
+    flood(collected)
+    for _ in range(3):
+        collected.pipeline.child_lines(SERVER, [FLOOD, b"", FLOOD] * 100)
+    dropped, working = collected.of(*[FLOOD] * 100, b'{"event":"child_working"}')
+
+    assert (dropped["event"], dropped["proc"]) == ("log_lines_dropped", "launcher")
+    assert (dropped["child"], dropped["child_pid"], dropped["count"]) == ("server", 4711, 700)
+    assert working["event"] == "child_working"
+
+
+def test_another_child_has_a_share_of_its_own(collected: Collected) -> None:
+    flood(collected)
+    collected.pipeline.child_lines(Origin("ui", 1), [b"hello"])
+
+    assert [event["text"] for event in collected.events()] == ["hello"]
+
+
+def test_the_last_lines_of_a_flood_are_kept(collected: Collected) -> None:
+    flood(collected)
+    collected.pipeline.child_lines(SERVER, [b"%d" % number for number in range(10_000)] + [b"the end"], are_last=True)
+    dropped, *kept = collected.events()
+
+    assert (dropped["event"], dropped["count"]) == ("log_lines_dropped", 10_001 - 200)
+    assert kept[-1]["text"] == "the end"
+    assert len(kept) == 200
+
+
+def test_a_dump_is_kept_in_the_midst_of_a_flood(collected: Collected) -> None:
+    flood(collected)
+    collected.pipeline.child_lines(SERVER, [FLOOD, b"Fatal Python error: Aborted", b""])
+    collected.pipeline.child_lines(SERVER, [b"Thread 0x1 (most recent call first):", b'  File "x.py", line 1 in f'])
+
+    texts = [event.get("text") for event in collected.events()]
+    assert texts[-3:] == [
+        "Fatal Python error: Aborted",
+        "Thread 0x1 (most recent call first):",
+        '  File "x.py", line 1 in f',
+    ]
+
+
+def test_a_child_that_falls_silent_after_a_flood_is_accounted_for(collected: Collected) -> None:
+    flood(collected)
+    collected.pipeline.child_lines(SERVER, [FLOOD] * 7)
+    collected.has_line.acquire(timeout=10)
+
+    (dropped,) = collected.events()
+    assert (dropped["event"], dropped["count"]) == ("log_lines_dropped", 7)
+
+
+def test_the_last_words_are_events_without_secrets_and_the_dump(collected: Collected) -> None:
+    collected.pipeline.hide(bytes.fromhex("c0ffee" * 8))
+    collected.pipeline.child_lines(
+        SERVER, [b'{"event":"x","password":"5ec2e7"}', b"key is c0ffee" + b"c0ffee" * 7, b"Fatal Python error: Aborted"]
+    )
+    events, dump = collected.pipeline.told(SERVER, collected.pipeline.last_words(SERVER))
+
+    assert [event["event"] for event in events] == ["x", "child_output", "child_output"]
+    assert "5ec2e7" not in str(events)
+    assert "c0ffee" not in str(events)
+    assert dump == ["Fatal Python error: Aborted"]
+    assert collected.pipeline.last_words(Origin("server", 1)).lines == ()
+
+
+def test_a_childs_events_below_the_level_are_left_out_and_its_output_never(collected: Collected) -> None:
+    before = structlog.get_config()
+    collected.pipeline.configure_structlog("error")
+    structlog.configure(**before)
+
+    events = collected.of(b'{"event":"x","level":"info"}', b'{"event":"y","level":"error"}', b"output")
+    assert [event["event"] for event in events] == ["y", "child_output"]
+
+
+def test_what_tells_of_lines_being_followed_is_an_echo() -> None:
+    echo = {"event": "message_sent", "channel": "launcher", "type": "log", "peer": "tail-1"}
+
+    assert is_echo(echo)
+    assert not is_echo(echo | {"channel": "server"})
+    assert not is_echo(echo | {"type": "children"})
+
+
+def test_everything_is_in_the_ring_too(collected: Collected) -> None:
+    collected.of(b'{"event":"x"}', b"y")
+
+    assert collected.pipeline.ring.read(0, 1 << 20).lines == collected.lines

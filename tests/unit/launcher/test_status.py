@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from launcher.policy_types import State
-from launcher.status import ChildStatus, Snapshot, describe, table
+from launcher.status import ChildStatus, Snapshot, describe, table, with_crash_reports
 
 SERVER = ChildStatus(name="server", state=State.RUNNING, pid=os.getpid(), restarts=2, started_s=90.0, last_exit=None)
 UI = ChildStatus(
@@ -79,3 +79,12 @@ def test_colours_do_not_move_the_columns() -> None:
     assert "<green>RUNNING</>" in painted
     assert "<red>FATAL</>" in painted
     assert painted.replace("<green>", "").replace("<red>", "").replace("</>", "") == table(status)
+
+
+def test_the_last_crash_reports_are_named() -> None:
+    status = with_crash_reports(describe(SNAPSHOT, 100.0, figures), {"ui": "/s/2.json", "server": "/s/1.json"})
+
+    assert status["last_crash_report"] == "/s/2.json"
+    assert [child["last_crash_report"] for child in status["children"]] == ["/s/1.json", "/s/2.json"]
+    assert table(status).splitlines()[-1] == "last crash report: /s/2.json"
+    assert with_crash_reports(describe(SNAPSHOT, 100.0, figures), {})["last_crash_report"] is None

@@ -1,0 +1,64 @@
+"""What a process said last: its latest lines, and the dump of its threads, for the report about its death.
+
+Owns one process's latest lines, within bounds. Must not know why it died. Pure. Supervisor's thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+MAX_LINES = 200
+_MAX_LINE_BYTES = 4 << 10
+_MAX_DUMP_LINES = 2000
+_MAX_DUMP_BYTES = 1 << 20
+_FATAL = b"Fatal Python error: "
+# What faulthandler writes after that; other threads may be printing meanwhile.
+_DUMP_LINE = re.compile(
+    rb"""\s*(Current\ thread\ 0x|Thread\ 0x|File\ "|<|\.\.\.|Binary\ file\ "|Extension\ modules:|"""
+    rb"""Python\ runtime\ state:|Current\ thread's\ C\ stack|Garbage-collecting)""",
+    re.VERBOSE,
+)
+
+
+class LastWords:
+    """The latest lines of one process, each cut to a readable length, and the last dump among all its lines."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
+        self._dump: list[bytes] = []
+        self._bytes_since_dump = 0
+
+    def note(self, lines: list[bytes]) -> None:
+        """Take lines in the order in which they were written."""
+        self._lines.extend(line[:_MAX_LINE_BYTES] for line in latest(lines))
+        for line in lines:
+            if _FATAL in line:
+                self._dump = [line[line.index(_FATAL) :]]
+            elif self._dump and len(self._dump) < _MAX_DUMP_LINES and _DUMP_LINE.match(line):
+                self._dump.append(line)
+        if self._dump:
+            self._bytes_since_dump += sum(map(len, lines))
+
+    @property
+    def is_dump_under_way(self) -> bool:
+        """Whether this process is writing a dump, or has just done so: then all it says is of interest."""
+        return 0 < self._bytes_since_dump < _MAX_DUMP_BYTES
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """The latest lines, the last one last."""
+        return tuple(self._lines)
+
+    @property
+    def dump(self) -> tuple[bytes, ...]:
+        """The lines of the dump; none if there was no dump."""
+        return tuple(self._dump)
+
+
+def latest(lines: list[bytes]) -> list[bytes]:
+    """Return the last of the lines that are not blank, as many as are kept."""
+    last = [line for line in lines[-2 * MAX_LINES :] if line.strip()]
+    if len(last) < MAX_LINES < len(lines):
+        last = [line for line in lines if line.strip()]  # mostly blank lines: look at all of them
+    return last[-MAX_LINES:]

@@ -1,0 +1,248 @@
+"""`tail`: the log of a running launcher, from another terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kill.conftest import DEADLINE_S, Launch, Launched
+from tests.kill.test_launcher_control import RUN, run
+
+BOTH = {"server": "steady", "ui": "steady"}
+
+
+class Tail:
+    """A `tail` command, and what it has printed."""
+
+    def __init__(self, launched: Launched, *options: str, stdout: int = subprocess.PIPE) -> None:
+        command = [sys.executable, str(RUN), "tail", *options, "--socket", str(launched.socket)]
+        self.process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
+        self.events: list[dict[str, Any]] = []
+        self._rest = b""
+
+    def wait_for(self, name: str, **keys: Any) -> dict[str, Any]:
+        """Read on until an event of this name with these keys."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        at = len(self.events)
+        while True:
+            for event in self.events[at:]:
+                if event["event"] == name and keys.items() <= event.items():
+                    return event
+            at = len(self.events)
+            if not self.read(deadline_s):
+                pytest.fail(f"no {name} {keys} in {self.events[-30:]}")
+
+    def read(self, deadline_s: float) -> bool:
+        stdout = self.process.stdout
+        assert stdout is not None
+        ready, _, _ = select.select([stdout], [], [], max(0.0, deadline_s - time.monotonic()))
+        data = os.read(stdout.fileno(), 1 << 16) if ready else b""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self.events += map(json.loads, lines)
+        return bool(data)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; return exit code and stderr."""
+        code = self.process.wait(DEADLINE_S)
+        assert self.process.stderr is not None
+        return code, self.process.stderr.read().decode()
+
+
+StartTail = Callable[..., Tail]
+
+
+@pytest.fixture
+def tail() -> Iterator[StartTail]:
+    tails: list[Tail] = []
+
+    def start(launched: Launched, *options: str, stdout: int = subprocess.PIPE) -> Tail:
+        tails.append(Tail(launched, *options, stdout=stdout))
+        return tails[-1]
+
+    yield start
+    for each in tails:
+        each.process.kill()
+        each.process.wait()
+        for stream in (each.process.stdout, each.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def test_the_last_lines_come_first_and_then_what_happens(launch: Launch, tail: StartTail) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    it = tail(launched, "-n", "1000")
+    first = it.wait_for("launcher_ready")
+    assert it.events[0]["event"] == "ui_offscreen", "from the very beginning"
+    assert list(first)[:6] == ["timestamp", "level", "event", "proc", "pid", "run_id"]
+
+    assert run(launched, "restart", "ui").returncode == 0
+
+    it.wait_for("restart_requested")
+    it.wait_for("child_ready", child="ui")
+    log = (launched.directory / "state/logs/axon.jsonl").read_text().splitlines()
+    assert it.events == [json.loads(line) for line in log][: len(it.events)], "each line once, in order, as it is"
+
+
+@pytest.mark.parametrize(("options", "at_most"), [((), 20), (("-n", "3"), 3)])
+def test_so_many_lines_of_the_past_are_shown(
+    launch: Launch, tail: StartTail, options: tuple[str, ...], at_most: int
+) -> None:
+    launched = launch({"server": "chattering"})
+    launched.wait_for("launcher_ready")
+    it = tail(launched, *options)
+    joined = it.wait_for("peer_joined", peer_pid=it.process.pid)
+
+    assert at_most - 3 <= it.events.index(joined) < at_most, "it is among the last when it asks for them"
+
+
+def test_the_past_can_be_left_out(launch: Launch, tail: StartTail) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    it = tail(launched, "-n", "0")
+    launched.wait_for("peer_joined", peer_pid=it.process.pid)
+    while run(launched, "restart", "ui").returncode == 0 and not it.read(0):
+        launched.wait_for("child_ready", child="ui")
+
+    assert "peer_joined" not in [event["event"] for event in it.events[:1]]
+
+
+def test_it_ends_when_the_launcher_does_and_has_told_why(launch: Launch, tail: StartTail) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    it = tail(launched)
+    it.wait_for("peer_joined", peer_pid=it.process.pid)
+
+    launched.process.terminate()
+
+    it.wait_for("shutdown_started")
+    it.wait_for("child_exited", child="server")
+    assert it.end() == (0, "")
+
+
+def test_it_ends_when_the_launcher_is_killed(launch: Launch, tail: StartTail) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    it = tail(launched)
+    it.wait_for("peer_joined", peer_pid=it.process.pid)
+
+    launched.process.kill()
+
+    assert it.end() == (0, "")
+
+
+def test_it_ends_at_ctrl_c_without_a_traceback(launch: Launch, tail: StartTail) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    it = tail(launched)
+    it.wait_for("peer_joined", peer_pid=it.process.pid)
+
+    it.process.send_signal(signal.SIGINT)
+
+    assert it.end() == (130, "\n"), "the line that the terminal began with ^C"
+    launched.wait_for("peer_left")
+
+
+def test_it_ends_when_nobody_reads_it_any_more_though_nothing_is_logged(launch: Launch, tail: StartTail) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    it = tail(launched)
+    it.wait_for("peer_joined", peer_pid=it.process.pid)
+    assert it.process.stdout is not None
+
+    it.process.stdout.close()
+
+    assert it.end() == (0, "")
+
+
+@pytest.mark.timeout(180)
+def test_a_tail_that_stands_still_slows_nobody_and_is_told_what_it_missed(launch: Launch, tail: StartTail) -> None:
+    launched = launch({"server": "tests.kill.log_children:flooding"})
+    launched.wait_for("child_started")
+    it = tail(launched, "-n", "0")
+    assert it.process.stderr is not None
+    it.wait_for("child_output")
+    it.process.send_signal(signal.SIGSTOP)
+
+    finished = _flood_finished(launched)
+    it.process.send_signal(signal.SIGCONT)
+
+    missed = it.wait_for("log_lines_missed")
+    assert missed["count"] > 1000
+    it.wait_for("child_working")
+    assert finished["took_s"] < 60
+    launched.process.terminate()
+    assert launched.wait_for_exit() == 0
+    it.wait_for("child_exited")
+    assert it.end() == (0, "")
+
+
+def _flood_finished(launched: Launched) -> dict[str, Any]:
+    assert launched.process.stdout is not None
+    launched._rest += launched.process.stdout.readline()
+    for line in launched.process.stdout:
+        if b'"event":"flood_finished"' in line:
+            launched._rest = b""
+            event: dict[str, Any] = json.loads(line)
+            return event
+    pytest.fail("the flood has not ended")
+
+
+def _on_terminal(launched: Launched, tail: StartTail, *options: str) -> str:
+    """Return what `tail` shows on a terminal until it has shown itself."""
+    master, slave = pty.openpty()
+    it = tail(launched, *options, stdout=slave)
+    os.close(slave)
+    shown = b""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while str(it.process.pid).encode() not in shown:  # who has joined last
+        assert select.select([master], [], [], max(0.0, deadline_s - time.monotonic()))[0], shown
+        shown += os.read(master, 1 << 16)
+    it.process.send_signal(signal.SIGINT)
+    assert it.end()[0] == 130
+    os.close(master)
+    return shown.decode()
+
+
+def test_a_terminal_shows_it_for_people(launch: Launch, tail: StartTail, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    assert "\x1b[1;32mlauncher_ready" in _on_terminal(launched, tail)
+    assert '"event":"launcher_ready"' in _on_terminal(launched, tail, "--json")
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = _on_terminal(launched, tail, "-n", "100")
+    assert "\x1b" not in plain
+    assert "launcher_ready     http://" in plain
+
+
+@pytest.mark.parametrize("lines", ["-1", "many"])
+def test_a_number_of_lines_is_needed(lines: str, directory: Path) -> None:
+    command = [sys.executable, str(RUN), "tail", "-n", lines, "--socket", str(directory / "a.sock")]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "'-n' / '--lines'" in found.stderr
+
+
+def test_the_log_is_sent_to_nobody_who_has_not_asked(launch: Launch, tail: StartTail) -> None:
+    launched = launch(BOTH, "--log-level", "debug")
+    launched.wait_for("launcher_ready")
+    it = tail(launched)
+    it.wait_for("peer_joined", peer_pid=it.process.pid)
+    run(launched, "restart", "ui")
+    it.wait_for("child_ready", child="ui")
+
+    assert not [event for event in it.events if event.get("type") == "log"], "or it would feed on itself"
