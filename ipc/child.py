@@ -49,6 +49,18 @@ class ChildContext(Protocol):
     def ready(self) -> None:
         """Say that this child does its work now. Call it once."""
 
+    def wait_to_accept(self) -> bool:
+        """Say that everything is prepared, and wait until connections may be taken; False if it is time to stop.
+
+        In a planned restart a predecessor works until then, and its last requests beyond then; else there is none.
+        """
+
+    def wait_to_succeed(self) -> bool:
+        """Wait until the predecessor, if there is one, is gone; False if it is time to stop. On any thread."""
+
+    def released(self) -> None:
+        """Say that no more connections are taken: a successor may begin to. Call it once, when stopping."""
+
     def heartbeat(self) -> None:
         """Say that what could hang does not."""
 

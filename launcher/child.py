@@ -24,7 +24,7 @@ from ipc.child import EXIT_SETUP, ChildContext, ChildSettings, ChildSetupError
 from launcher import child_logs
 from launcher.handover import TERMINAL_SIGNALS, InheritedFd, keep_from_grandchildren
 from launcher.lifeline import Lifeline
-from launcher.pipe_words import Heartbeat, Notice, Ready, SetupFailed, Spawned, encode
+from launcher.pipe_words import Heartbeat, Notice, Prepared, Ready, Released, SetupFailed, Spawned, encode
 
 _MAX_REASON = 500
 
@@ -58,6 +58,19 @@ class Context:
     def ready(self) -> None:
         """Say that this child does its work now."""
         _notify(self._notices, Ready())
+
+    def wait_to_accept(self) -> bool:
+        """Say that everything is prepared, and wait until connections may be taken; False if it is time to stop."""
+        _notify(self._notices, Prepared())
+        return self._lifeline.wait_to_accept()
+
+    def wait_to_succeed(self) -> bool:
+        """Wait until the predecessor, if there is one, is gone; False if it is time to stop."""
+        return self._lifeline.wait_to_succeed()
+
+    def released(self) -> None:
+        """Say that no more connections are taken."""
+        _notify(self._notices, Released())
 
     def heartbeat(self) -> None:
         """Say that what could hang does not."""

@@ -128,6 +128,7 @@ class Application(QObject):
         self.window.pill.show_pill(self._record.pill(time.monotonic()))
 
     def _show_state(self, state: ClientState) -> None:
+        log.debug("connection_changed", channel="ui", state=state.kind)
         self._record.state_changed(state, time.monotonic())
         self._show_pill()
 
