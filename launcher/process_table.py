@@ -144,7 +144,7 @@ class ProcessTable:
                 self._reports.child_ready(process)
             case Released() if is_acting:
                 self._reports.child_released(process)
-            case (Spawned() | Prepared()) if self._spares.get(process.name) is process:
+            case Spawned() | Prepared() if self._spares.get(process.name) is process:
                 process.stage = Stage.IMPORTED if isinstance(notice, Spawned) else Stage.PREPARED
                 self._reports.spare_advanced(process)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from multiprocessing.connection import Listener
 from pathlib import Path
@@ -59,20 +60,30 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
     hub = Hub(channel)
     services = Services(database=database, outbox=outbox, store=MarkStore(database, outbox), hub=hub)
     register_actions(channel, services, log_payloads=settings.log_payloads)
-    hub.start()
+
+    def succeed() -> bool:
+        """Serve the clients of the channel, once the process before this one is gone and writes no more."""
+        if not context.wait_to_succeed():
+            return False
+        outbox.catch_up()
+        hub.start()
+        return True
+
     try:
-        return _serve_http(context, services, http_socket)
+        return _serve_http(context, services, http_socket, succeed)
     finally:
         hub.stop()
 
 
-def _serve_http(context: ChildContext, services: Services, http_socket: socket.socket) -> int:
+def _serve_http(
+    context: ChildContext, services: Services, http_socket: socket.socket, succeed: Callable[[], bool]
+) -> int:
     address = _address(http_socket)
-    http = HttpServer(make_wsgi_app(services, address), http_socket)
+    http = HttpServer(make_wsgi_app(services, address), http_socket, context.released)
     self_check = SelfCheck(
         address,
         lambda: http.answered,
-        SelfCheckEvents(ready=context.ready, alive=context.heartbeat, failed=http.stop),
+        SelfCheckEvents(begin=succeed, ready=context.ready, alive=context.heartbeat, failed=http.stop),
     )
 
     def stop() -> None:
@@ -80,6 +91,8 @@ def _serve_http(context: ChildContext, services: Services, http_socket: socket.s
         http.stop()
 
     context.on_stop(stop)
+    if not context.wait_to_accept():
+        return 0
     self_check.start()
     try:
         http.run()

@@ -23,6 +23,8 @@ KILLS = 50
 UI_KILLS = 10
 BEFORE_S = 0.05
 AFTER_S = 0.05
+STABLE_S = 1.2
+"""A connection that did not last for a second counts as a failed attempt with the client, which then pauses."""
 _pause = threading.Event()
 
 
@@ -68,16 +70,17 @@ def _measure(contestant: str, kills: int, ui_kills: int, *options: str) -> Recov
 
 
 def _settle(axon: Launched, child: str, has_spares: bool) -> None:
-    """Wait until a child that is ready can be killed again."""
+    """Wait until the child that is ready has run stably in everybody's eyes, and has its spare."""
     if has_spares:
         axon.wait_for("spare_ready", child=child)
-    axon.forget()
+    _pause.wait(STABLE_S)
 
 
 def _kill_server(axon: Launched, pid: int, host: tuple[str, int], found: Recovery) -> int:
     poller = Poller(host)
     poller.start()
     _pause.wait(BEFORE_S)
+    axon.forget()
     killed_at = time.time()
     killed_s = poller.kill(pid)
     live = axon.wait_for("connection_changed", proc="ui", channel="ui", state="live")
@@ -95,6 +98,7 @@ def _kill_server(axon: Launched, pid: int, host: tuple[str, int], found: Recover
 
 
 def _kill_ui(axon: Launched, pid: int, found: Recovery) -> int:
+    axon.forget()
     killed_at = time.time()
     os.kill(pid, 9)
     successor = axon.wait_for("child_ready", child="ui")
