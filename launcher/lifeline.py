@@ -39,7 +39,8 @@ class Lifeline:
         os.set_blocking(self._wake_writer, False)
         self._lock = threading.Lock()
         self._callbacks: deque[Callable[[], None]] = deque()
-        self._settings: ChildSettings | None = None
+        self.settings: ChildSettings | None = None
+        """What the launcher tells; set once it has said go."""
         self._is_stopping = False
         self._decided = threading.Event()
         self._may_accept = threading.Event()
@@ -52,10 +53,10 @@ class Lifeline:
         signal.signal(signal.SIGTERM, _do_nothing)
         self._thread.start()
 
-    def wait_for_go(self) -> ChildSettings | None:
-        """Wait until the launcher says go and return the settings; None when it is time to stop already."""
+    def wait_for_go(self) -> bool:
+        """Wait until the launcher says go; False when it is time to stop already."""
         self._decided.wait()
-        return None if self._is_stopping else self._settings
+        return not self._is_stopping
 
     def wait_to_accept(self) -> bool:
         """Wait until the predecessor takes no more connections, if there is one; False when it is time to stop."""
@@ -96,7 +97,7 @@ class Lifeline:
         for line in self._splitter.feed(data):
             match decode_command(line):
                 case Go(settings, is_successor):
-                    self._settings = settings
+                    self.settings = settings
                     if not is_successor:
                         self._succeed()
                     self._decided.set()

@@ -39,6 +39,7 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     """What a child is given besides its pipes."""
 
     entry: str
+    prepares: bool = False
     log_level: str
     locks: tuple[InheritedFd, ...] = ()
     listener: Any = None

@@ -107,6 +107,7 @@ class ProcessTable:
             spec.name,
             Handed(
                 entry=spec.entry,
+                prepares=spec.prepares,
                 log_level=supplies.log_level,
                 locks=supplies.locks,
                 listener=sockets.listener if spec.takes_sockets else None,

@@ -20,7 +20,7 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     quits_tree: bool = False
     """Its exit code 0 means that the user quit: everything stops."""
     prepares: bool = False
-    """It waits where its predecessor still works (`wait_to_accept`), so that a planned restart has no gap."""
+    """Its entry is called ahead of its turn, so that a start is short and a planned restart has no gap."""
     limits: Limits = Limits()
 
 

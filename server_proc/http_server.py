@@ -67,6 +67,16 @@ class HttpServer:
         self._is_closed = False
 
     @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens: host and port."""
+        host, port = self._server.socket.getsockname()[:2]
+        return host, port
+
+    def mount(self, app: WSGIApplication) -> None:
+        """Serve another application. Call before `run`."""
+        self._server.application = app
+
+    @property
     def answered(self) -> int:
         """How many requests were answered: it moves as long as somebody is served."""
         return int(self._server.answered)

@@ -44,7 +44,7 @@ def accepting(context: ChildContext) -> int:
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
-    if not context.wait_to_accept():
+    if not (context.wait_for_go() and context.wait_to_accept()):
         return 0
     threading.Thread(target=serve, daemon=True).start()
     log.info("sockets_handed", port=http.getsockname()[1], address=context.listener.address)

@@ -48,6 +48,9 @@ class Context:
     def ready(self):
         self.is_ready.set()
 
+    def wait_for_go(self):
+        return not self._is_stopping
+
     def wait_to_accept(self):
         return not self._is_stopping
 
