@@ -65,8 +65,8 @@ class Context:
 
     def wait_for_go(self) -> bool:
         """Say that all is built that needs no settings, and wait for them; False if it is time to stop."""
-        gc.collect()
-        gc.freeze()  # what has been loaded stays: no collection has to look at it again
+        gc.freeze()  # what has been loaded stays: no collection has to look at it
+        gc.enable()
         _notify(self._notices, Spawned())
         return self._lifeline.wait_for_go()
 

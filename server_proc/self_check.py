@@ -27,7 +27,7 @@ class SelfCheckEvents(msgspec.Struct, frozen=True, kw_only=True):
     never came.
     """
 
-    begin: Callable[[], bool]
+    begin: Callable[[], bool] = lambda: True
     ready: Callable[[], None]
     alive: Callable[[], None]
     failed: Callable[[], None]
