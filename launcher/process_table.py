@@ -76,6 +76,10 @@ class ProcessTable:
         """Return the process that waits to become a child, if there is one."""
         return self._spares.get(name)
 
+    def spare_pids(self) -> dict[str, int]:
+        """Return the pid of each child's spare."""
+        return {name: spare.pid for name, spare in self._spares.items()}
+
     def all(self) -> tuple[ChildProcess, ...]:
         """Return every process."""
         return tuple(self._processes)

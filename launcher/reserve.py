@@ -14,6 +14,7 @@ import structlog
 
 from ipc.child import ChildSettings
 from launcher.errors import LauncherError
+from launcher.pipe_words import Accept, Stop
 from launcher.planned_restarts import Abandon, PlannedRestarts, Prepare, Replace, SpawnSuccessor
 from launcher.policy_types import Child
 from launcher.process import ChildProcess, ExitStatus
@@ -85,6 +86,15 @@ class Reserve:
         if spare.stage is Stage.IMPORTED:
             self._book.note_import(spare.name, now)
             _log.info("spare_ready", child=spare.name, child_pid=spare.pid)
+        else:
+            _log.info("successor_ready", child=spare.name, child_pid=spare.pid)
+
+    def released(self, name: str) -> None:
+        """Let the successor of a child take connections, where there is one: its predecessor takes no more."""
+        successor = self._means.processes.spare(name)
+        if successor is not None and successor.stage is Stage.PREPARED:
+            successor.command(Accept())
+            successor.stage = Stage.ACCEPTING
 
     def exited(self, spare: ChildProcess, status: ExitStatus, now: float) -> None:
         """Take note that a process in waiting died, which is no crash of its child."""
@@ -93,11 +103,16 @@ class Reserve:
         )
         self._failed(spare.name, spare.setup_failure or status.words, now)
 
-    def dissolve(self) -> None:
-        """Kill every process in waiting, and plan nothing any more."""
+    def dissolve(self, *, kills_all: bool = False) -> None:
+        """Plan nothing any more, and end every process in waiting. One that has requests to answer may do so."""
         self._restarts.clear()
+        processes = self._means.processes
         for name in self._means.specs:
-            self._means.processes.discard_spare(name)
+            spare = processes.spare(name)
+            if spare is not None and spare.stage is Stage.ACCEPTING and not kills_all:
+                spare.command(Stop())
+            else:
+                processes.discard_spare(name)
 
     def _stages(self) -> dict[str, Stage]:
         spares = {name: self._means.processes.spare(name) for name in self._means.specs}

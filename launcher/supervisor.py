@@ -22,7 +22,7 @@ from launcher.control import RestartChildren, StopAll
 from launcher.errors import EXIT_GAVE_UP, EXIT_OK, LauncherError
 from launcher.logs import LogPipeline
 from launcher.order import STOP_TIMEOUT_S, kill_at_s, next_to_start, next_to_stop
-from launcher.pipe_words import Accept, Stop
+from launcher.pipe_words import Stop
 from launcher.policy_types import (
     Action,
     BecameReady,
@@ -48,7 +48,6 @@ from launcher.process_table import ProcessTable, Supplies
 from launcher.reserve import Means, Reserve
 from launcher.roster import Roster
 from launcher.spec import ChildSpec
-from launcher.stages import Stage
 from launcher.status import Snapshot
 from launcher.wakeup import Wakeup
 
@@ -116,6 +115,8 @@ class Supervisor:
         deadlines = [self._roster.deadline_s]
         if self._stop_by_s is None:
             deadlines.append(self._reserve.deadline_s(now))
+        elif now < self._stop_by_s:
+            deadlines.append(self._stop_by_s)
         return min((max(0.0, deadline_s - now) for deadline_s in deadlines if deadline_s is not None), default=None)
 
     # What happens.
@@ -130,9 +131,7 @@ class Supervisor:
 
     def child_released(self, process: ChildProcess) -> None:
         """Let the successor take connections, where there is one. Called by the process table."""
-        successor = self._processes.spare(process.name)
-        if successor is not None and successor.stage is Stage.PREPARED:
-            successor.command(Accept())
+        self._reserve.released(process.name)
 
     def spare_advanced(self, process: ChildProcess) -> None:
         """Note that a spare is warm, or a successor prepared. Called by the process table."""
@@ -189,6 +188,7 @@ class Supervisor:
         if number == signal.SIGHUP:
             self._restart(tuple(self._specs))
         elif number == signal.SIGINT and self._stop_by_s is not None:
+            self._reserve.dissolve(kills_all=True)
             for name in self._specs:
                 self._feed(name, KillRequested())
         else:
@@ -205,6 +205,7 @@ class Supervisor:
         """Do what the states of the children make possible, until there is nothing left to do."""
         while self._advance() if self._stop_by_s is None else self._stop_next():
             pass
+        self._roster.note_spares(self._processes.spare_pids())
         if self._roster.take_change():
             snapshot = self._roster.snapshot(self._launch.first, is_stopping=self._stop_by_s is not None)
             self._launch.publish(snapshot)
@@ -227,6 +228,8 @@ class Supervisor:
         """Ask the next child to stop; False when there is one to wait for, or none left."""
         children = self._roster.children
         name = next_to_stop(children)
+        if self._stop_by_s is not None and time.monotonic() >= self._stop_by_s:
+            self._reserve.dissolve(kills_all=True)
         if name is None or self._stop_by_s is None:
             return False
         self._feed(name, StopRequested(kill_at_s(children, self._stop_by_s, time.monotonic())))
