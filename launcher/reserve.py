@@ -16,7 +16,7 @@ from ipc.child import ChildSettings
 from launcher.errors import LauncherError
 from launcher.pipe_words import Accept, Stop
 from launcher.planned_restarts import Abandon, PlannedRestarts, Prepare, Replace, SpawnSuccessor
-from launcher.policy_types import Child
+from launcher.policy_types import Child, State
 from launcher.process import ChildProcess, ExitStatus
 from launcher.process_table import ProcessTable
 from launcher.spares import SpareBook
@@ -85,7 +85,8 @@ class Reserve:
         """Take note that a spare has come further."""
         if spare.stage is Stage.IMPORTED:
             self._book.note_import(spare.name, now)
-            _log.info("spare_ready", child=spare.name, child_pid=spare.pid)
+            if self._means.children[spare.name].state is not State.STOPPED:  # else it waits for the first start
+                _log.info("spare_ready", child=spare.name, child_pid=spare.pid)
         else:
             _log.info("successor_ready", child=spare.name, child_pid=spare.pid)
 

@@ -300,11 +300,11 @@ class Supervisor:
         return msgspec.structs.replace(self._launch.child_settings, name=name)
 
     def _give_up(self, name: str, reason: str) -> None:
-        _log.error("child_fatal", child=name, reason=reason)
         self._processes.discard_spare(name)
         if self._specs[name].takes_sockets:
             # Nobody is going to accept: refuse clients rather than let them wait in the backlog.
             self._launch.supplies.sockets.close()
+        _log.error("child_fatal", child=name, reason=reason)
         if self._launch.exit_on_fatal:
             self._exit_code = EXIT_GAVE_UP
             self._stop("a child was given up")

@@ -7,7 +7,7 @@ Tiny at import like run.py, because every spawned child imports it again as its 
 
 import sys
 
-PREPARE = ("accepting", "server_proc.main:run")
+PREPARE = ("accepting", "works_once", "never_prepared", "server_proc.main:run")
 """Entries that wait while their predecessor still works."""
 
 
