@@ -93,6 +93,7 @@ def test_a_mark_of_the_last_moment_reaches_who_connects_to_the_successor(product
     assert slow.getresponse().status == 201
     slow.close()
     product.wait_for("message_received", proc="ui", type="attendance", seq=2)
+    product.wait_for("peer_joined", proc="server", resumed=True, cursor=2)
     assert stored_people(product) == ["early", "slowly"]
 
 
