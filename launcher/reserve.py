@@ -99,9 +99,8 @@ class Reserve:
 
     def exited(self, spare: ChildProcess, status: ExitStatus, now: float) -> None:
         """Take note that a process in waiting died, which is no crash of its child."""
-        _log.warning(
-            "spare_exited", child=spare.name, child_pid=spare.pid, exit_code=status.exit_code, signal=status.signal
-        )
+        say = _log.info if status.exit_code == 0 else _log.warning
+        say("spare_exited", child=spare.name, child_pid=spare.pid, exit_code=status.exit_code, signal=status.signal)
         self._failed(spare.name, spare.setup_failure or status.words, now)
 
     def dissolve(self, *, kills_all: bool = False) -> None:
