@@ -1,5 +1,7 @@
 """Restarts that somebody asked for: one child after the other, each successor waiting before its predecessor stops.
 
+A successor is a fresh process, not the spare: whoever restarts a child may have changed what it imports.
+
 Owns the queue of them and the rule of what comes next. Must not know processes, pipes or a clock: facts and times come
 in, steps go out. The supervisor's thread uses it.
 """
@@ -16,13 +18,13 @@ from launcher.stages import Stage
 
 
 class SpawnSuccessor(msgspec.Struct, frozen=True):
-    """There is no spare: spawn one."""
+    """Spawn a fresh process in place of the spare."""
 
     name: str
 
 
 class Prepare(msgspec.Struct, frozen=True):
-    """Let the spare prepare to take over."""
+    """Let the successor prepare to take over."""
 
     name: str
 
@@ -94,10 +96,9 @@ class PlannedRestarts:
     def _bring_successor(self, name: str, child: Child, stage: Stage | None, now: float) -> Step | None:
         if self.deadline_s is None:
             self.deadline_s = now + child.limits.start_timeout_s
+            return SpawnSuccessor(name)
         if now >= self.deadline_s:
             return self.abandon(f"its successor was not ready within {child.limits.start_timeout_s:g} s")
-        if stage is None:
-            return SpawnSuccessor(name)
         if stage is Stage.IMPORTED and name in self._prepares:
             return Prepare(name)
         if stage in (Stage.IMPORTED, Stage.PREPARED):

@@ -61,6 +61,7 @@ class Reserve:
         step = self._restarts.next_step(self._means.children, self._stages(), now)
         match step:
             case SpawnSuccessor(name):
+                self._means.processes.discard_spare(name)
                 self.spawn(name, now)
             case Prepare(name):
                 self._prepare(name)
@@ -85,7 +86,8 @@ class Reserve:
         """Take note that a spare has come further."""
         if spare.stage is Stage.IMPORTED:
             self._book.note_import(spare.name, now)
-            if self._means.children[spare.name].state is not State.STOPPED:  # else it waits for the first start
+            is_spare = self._means.children[spare.name].state is not State.STOPPED  # else it waits for its first start
+            if is_spare and not self._restarts.is_waiting_for(spare.name):
                 _log.info("spare_ready", child=spare.name, child_pid=spare.pid)
         else:
             _log.info("successor_ready", child=spare.name, child_pid=spare.pid)

@@ -26,6 +26,11 @@ class Planned:
         children = {name: Child(state=state) for name, state in self.states.items()}
         return self.restarts.next_step(children, self.stages, self.now)
 
+    def bring_to(self, stage: Stage, name: str) -> None:
+        """Have the successor of a child spawned and come to a stage."""
+        assert self.step() == SpawnSuccessor(name)
+        self.stages[name] = stage
+
     def replaced(self, name: str) -> None:
         """Go through the states that a replacement goes through."""
         for state in (State.STOPPING, State.STARTING):
@@ -51,11 +56,18 @@ def test_a_server_is_stopped_only_once_its_successor_has_prepared() -> None:
     assert it.restarts.deadline_s is None
 
 
+def test_a_spare_is_no_successor_since_it_has_imported_what_may_have_changed() -> None:
+    it = Planned("server")
+    it.stages["server"] = Stage.IMPORTED
+    assert it.step() == SpawnSuccessor("server")
+
+
 def test_the_children_are_restarted_one_after_the_other() -> None:
     it = Planned("server", "ui")
-    it.stages = {"server": Stage.PREPARED, "ui": Stage.IMPORTED}
+    it.bring_to(Stage.PREPARED, "server")
     assert it.step() == Replace("server")
     it.replaced("server")
+    it.bring_to(Stage.IMPORTED, "ui")
     assert it.step() == Replace("ui"), "a child that does not prepare has only to be imported"
     it.replaced("ui")
     assert it.step() is None
@@ -70,36 +82,35 @@ def test_where_nobody_works_there_is_nobody_to_wait_for(state: State) -> None:
 
 def test_a_successor_that_takes_too_long_leaves_the_one_that_works() -> None:
     it = Planned("server", "ui")
-    it.stages = {"server": Stage.IMPORTING, "ui": Stage.IMPORTED}
+    it.bring_to(Stage.IMPORTING, "server")
     assert it.step() is None
     assert it.restarts.deadline_s == 130.0
     it.now = 130.0
     assert it.step() == Abandon("server", "its successor was not ready within 30 s")
-    assert it.step() == Replace("ui")
+    assert it.step() == SpawnSuccessor("ui")
 
 
 def test_a_restart_that_is_abandoned_from_outside_makes_room_for_the_next() -> None:
     it = Planned("server", "ui")
-    it.stages = {"server": Stage.PREPARING, "ui": Stage.IMPORTED}
+    it.bring_to(Stage.PREPARING, "server")
     assert it.step() is None
     assert it.restarts.is_waiting_for("server")
     assert it.restarts.abandon("it died") == Abandon("server", "it died")
     assert not it.restarts.is_waiting_for("server")
-    assert it.step() == Replace("ui")
+    assert it.step() == SpawnSuccessor("ui")
 
 
 def test_a_child_that_dies_meanwhile_starts_again_as_after_any_death() -> None:
     it = Planned("server", "ui")
-    it.stages = {"server": Stage.PREPARING, "ui": Stage.IMPORTED}
-    it.step()
+    it.bring_to(Stage.PREPARING, "server")
     it.states["server"] = State.BACKOFF
-    assert it.step() == Replace("ui")
+    assert it.step() == SpawnSuccessor("ui")
 
 
 @pytest.mark.parametrize("state", [State.BACKOFF, State.FATAL])
 def test_a_successor_that_crashes_is_the_policys_and_ends_the_restart(state: State) -> None:
     it = Planned("server")
-    it.stages["server"] = Stage.PREPARED
+    it.bring_to(Stage.PREPARED, "server")
     it.step()
     it.states["server"] = state
     assert it.step() is None
@@ -108,12 +119,12 @@ def test_a_successor_that_crashes_is_the_policys_and_ends_the_restart(state: Sta
 
 def test_asked_twice_before_it_begins_is_one_restart_and_asked_again_later_is_another() -> None:
     it = Planned("server", "server")
-    it.stages["server"] = Stage.PREPARED
+    it.bring_to(Stage.PREPARED, "server")
     it.step()
     it.restarts.add("server")
     it.restarts.add("server")
     it.replaced("server")
-    it.stages["server"] = Stage.PREPARED
+    it.bring_to(Stage.PREPARED, "server")
     assert it.step() == Replace("server")
     it.replaced("server")
     assert it.step() is None
@@ -154,5 +165,6 @@ def test_whatever_happens_every_restart_comes_to_an_end(
     it.stages = {"server": Stage.PREPARED, "ui": Stage.PREPARED}
     for _ in range(10):
         it.step()
+        it.now += 30.0
     assert it.step() is None
     assert it.restarts.deadline_s is None
