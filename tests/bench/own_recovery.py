@@ -1,4 +1,6 @@
-"""How soon a killed child is back: `python -m tests.bench.recovery [--kills N]` prints a table, writes JSON.
+"""How soon after a kill this product answers again, its ui is live and its window is painted.
+
+`python -m tests.bench.own_recovery [--kills N]` prints a table and writes JSON.
 
 Kills happen one at a time, each when the child is ready and, where there are spares, its spare is.
 """
@@ -18,7 +20,7 @@ from tests.bench.launched import PRODUCT, Launched, launched
 from tests.bench.poller import Poller
 from tests.bench.report import percentile
 
-OUTPUT = Path("build/bench-recovery.json")
+OUTPUT = Path("build/bench-own-recovery.json")
 KILLS = 50
 UI_KILLS = 10
 BEFORE_S = 0.05
@@ -136,7 +138,7 @@ def _row(each: Recovery) -> tuple[str, ...]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.recovery", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.own_recovery", description=__doc__)
     parser.add_argument("--kills", type=int, default=KILLS)
     options = parser.parse_args()
     recoveries = measure(options.kills, min(options.kills, UI_KILLS))
