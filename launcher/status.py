@@ -21,6 +21,7 @@ class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: State
     pid: int | None
+    spare_pid: int | None = None
     restarts: int
     started_s: float | None
     last_exit: dict[str, Any] | None
@@ -64,6 +65,7 @@ def _describe_child(child: ChildStatus, now: float, figures: Figures) -> dict[st
         "name": child.name,
         "state": str(child.state),
         "pid": child.pid,
+        "spare_pid": child.spare_pid,
         "restarts": child.restarts,
         "uptime_s": None if child.started_s is None else round(now - child.started_s, 3),
         **figures(child.name, child.pid),

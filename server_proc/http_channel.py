@@ -24,6 +24,8 @@ from server_proc.request_log import new_request_id
 DISCARD_S = 3.0
 # From the first byte of a request to its last: a client that sends one byte now and then keeps nothing busy for longer.
 RECEIVE_S = 15.0
+# A connection that was used so lately is going to be used again.
+BUSY_S = 1.0
 
 log = structlog.get_logger()
 
@@ -104,10 +106,19 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.was_answered = True
 
     def close_unless_owing(self, in_grace: bool) -> None:
-        """Close the connection unless a request of it is being handled, or (in grace) still being received."""
+        """Close the connection unless a request of it is being handled, or (in grace) is likely to come."""
         is_unfinished = self.request is not None or self.last_activity == self.creation_time
-        if self.owes_nothing and not (in_grace and is_unfinished):
+        is_busy = time.time() - self.last_activity < BUSY_S
+        is_likely = in_grace and (is_unfinished or is_busy)
+        if self.owes_nothing and not is_likely and not self._is_unread():
             self.will_close = True
+
+    def _is_unread(self) -> bool:
+        """Whether a request has arrived that has not been read yet."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
 
     def handle_write(self) -> None:
         if not (self.must_linger and self.close_when_flushed) or self.will_close:

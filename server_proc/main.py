@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from multiprocessing.connection import Listener
 from pathlib import Path
@@ -38,25 +39,31 @@ from server_proc.upkeep import Upkeep
 from server_proc.voids import VoidStore
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 EXIT_SELF_CHECK_FAILED = 1
 
 
 def run(context: ChildContext) -> int:
-    """Serve until told to stop; return the exit code. Raises ChildSetupError when it cannot begin."""
+    """Serve until told to stop; return the exit code. Raises ChildSetupError when it cannot begin.
+
+    What takes time and needs no settings comes first: it is done in a spare, while its predecessor works.
+    """
     route_waitress_logging()
     listener, http_socket = _handed_sockets(context)
+    http = HttpServer(_nothing_mounted, http_socket, context.released)
+    if not context.wait_for_go():
+        return 0
     try:
         with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
-            _require_keys(context, database, _address(http_socket)[0])
+            _require_keys(context, database, http.address[0])
             check_once(database, context.settings.run_id)
-            return _serve(context, database, listener, http_socket)
+            return _serve(context, database, listener, http)
     except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
         raise ChildSetupError(str(error)) from error
 
 
-def _serve(context: ChildContext, database: Database, listener: Listener, http_socket: socket.socket) -> int:
+def _serve(context: ChildContext, database: Database, listener: Listener, http: HttpServer) -> int:
     settings = context.settings
     metrics = Metrics()
     outbox = _open_outbox(database, metrics)
@@ -82,24 +89,30 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
     channel.add_ack_handler(metrics.acked)
     register_actions(channel, services, log_payloads=settings.log_payloads)
     upkeep = Upkeep(database, outbox)
-    hub.start()
-    upkeep.start()
+    http.mount(make_wsgi_app(services, http.address, settings.allowed_hosts))
+    http.on_refused(metrics.refused)
+
+    def succeed() -> bool:
+        """Serve the clients of the channel, once the process before this one is gone and writes no more."""
+        if not context.wait_to_succeed():
+            return False
+        outbox.catch_up()
+        hub.start()
+        upkeep.start()
+        return True
+
     try:
-        return _serve_http(context, services, http_socket)
+        return _serve_http(context, http, succeed)
     finally:
         upkeep.stop()
         hub.stop()
 
 
-def _serve_http(context: ChildContext, services: Services, http_socket: socket.socket) -> int:
-    address = _address(http_socket)
-    app = make_wsgi_app(services, address, context.settings.allowed_hosts)
-    http = HttpServer(app, http_socket)
-    http.on_refused(services.metrics.refused)
+def _serve_http(context: ChildContext, http: HttpServer, succeed: Callable[[], bool]) -> int:
     self_check = SelfCheck(
-        _reachable(address),
+        _reachable(http.address),
         lambda: http.answered,
-        SelfCheckEvents(ready=context.ready, alive=context.heartbeat, failed=http.stop),
+        SelfCheckEvents(begin=succeed, ready=context.ready, alive=context.heartbeat, failed=http.stop),
     )
 
     def stop() -> None:
@@ -107,12 +120,18 @@ def _serve_http(context: ChildContext, services: Services, http_socket: socket.s
         http.stop()
 
     context.on_stop(stop)
+    if not context.wait_to_accept():
+        return 0
     self_check.start()
     try:
         http.run()
     finally:
         self_check.join()
     return EXIT_SELF_CHECK_FAILED if self_check.has_failed else 0
+
+
+def _nothing_mounted(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
+    raise AssertionError("nobody is served before the application is there")
 
 
 def make_wsgi_app(services: Services, address: tuple[str, int], allowed_hosts: tuple[str, ...] = ()) -> WSGIApplication:
@@ -138,11 +157,6 @@ def _handed_sockets(context: ChildContext) -> tuple[Listener, socket.socket]:
     if context.listener is None or context.http_socket is None:
         raise ChildSetupError("the server was started without its sockets: start it with run.py")
     return context.listener, context.http_socket
-
-
-def _address(http_socket: socket.socket) -> tuple[str, int]:
-    host, port = http_socket.getsockname()[:2]
-    return host, port
 
 
 def _reachable(address: tuple[str, int]) -> tuple[str, int]:
