@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipc import ChildContext, ChildSetupError, IpcError, Payload, SocketServer
+from ipc.authkey import check_key
 from server_proc.actions import register_actions
 from server_proc.app import create_app
 from server_proc.database import DATABASE_NAME, REMEDY, Database, open_database
@@ -51,16 +52,17 @@ def run(context: ChildContext) -> int:
     """
     route_waitress_logging()
     listener, http_socket = _handed_sockets(context)
-    http = HttpServer(_nothing_mounted, http_socket, context.released)
-    if not context.wait_for_go():
-        return 0
-    try:
-        with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
-            _require_keys(context, database, http.address[0])
-            check_once(database, context.settings.run_id)
-            return _serve(context, database, listener, http)
-    except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
-        raise ChildSetupError(str(error)) from error
+    with closing(HttpServer(_nothing_mounted, http_socket, context.released)) as http:
+        if not context.wait_for_go():
+            return 0
+        try:
+            check_key(context.authkey)
+            with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
+                _require_keys(context, database, http.address[0])
+                check_once(database, context.settings.run_id)
+                return _serve(context, database, listener, http)
+        except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
+            raise ChildSetupError(str(error)) from error
 
 
 def _serve(context: ChildContext, database: Database, listener: Listener, http: HttpServer) -> int:
