@@ -21,7 +21,9 @@ from ipc.authkey import key_path, load_or_create_key, remove_key
 from ipc.child import ChildSettings
 from ipc.errors import AddressError, AlreadyRunningError, AuthkeyError
 from launcher.control import ControlPlane, StopAll
+from launcher.descendants import Descendants
 from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError
+from launcher.guard import Guard
 from launcher.instance import Locks, locked
 from launcher.log_outputs import make_writers
 from launcher.logs import LogPipeline
@@ -86,8 +88,16 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
         control = ControlPlane(settings.control_socket, authkey, means.wakeup.post, first)
         stack.callback(control.stop)
         _listen(control)
+        descendants = Descendants()
+        descendants.become_reaper()
+        guard = Guard(descendants.marks, means.locks.descriptors)
+        guard.start()  # before the first child: a kill at any moment finds it there
+        stack.callback(guard.stop, _HELPER_S)
         stack.callback(stop_resource_tracker, _HELPER_S)
-        return _supervise(settings, specs, _Served(means=means, sockets=sockets, control=control, first=first))
+        served = _Served(
+            means=means, sockets=sockets, control=control, first=first, descendants=descendants, guard=guard
+        )
+        return _supervise(settings, specs, served)
 
 
 class _Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +107,8 @@ class _Served(msgspec.Struct, frozen=True, kw_only=True):
     sockets: ServerSockets
     control: ControlPlane
     first: Snapshot
+    descendants: Descendants
+    guard: Guard
 
 
 def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served) -> int:
@@ -104,7 +116,13 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
     launch = Launch(
         specs=specs,
         child_settings=_child_settings(settings, specs, served.first),
-        supplies=Supplies(locks=means.locks.descriptors, sockets=served.sockets, log_level=settings.log_level),
+        supplies=Supplies(
+            locks=means.locks.descriptors,
+            sockets=served.sockets,
+            descendants=served.descendants,
+            log_level=settings.log_level,
+        ),
+        guard=served.guard,
         exit_on_fatal=settings.exit_on_fatal,
         logs=means.logs,
         wakeup=means.wakeup,

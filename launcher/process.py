@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from launcher import child, leash
+from launcher.descendants import Descendants
 from launcher.handover import TERMINAL_SIGNALS, InheritedFd
 from launcher.lines import LineSplitter
 from launcher.pipe_words import Command, Go, Notice, decode_notice, encode
@@ -57,7 +58,7 @@ class ExitStatus(msgspec.Struct, frozen=True, kw_only=True):
 class ChildProcess:
     """A process that has been spawned, and waits for `go` until it gets it."""
 
-    def __init__(self, name: str, handed: Handed) -> None:
+    def __init__(self, name: str, handed: Handed, descendants: Descendants) -> None:
         self.name = name
         self.was_told_to_go = False
         self.setup_failure = ""
@@ -71,7 +72,7 @@ class ChildProcess:
             self.notices = self._pipe(theirs, ours_is_reader=True)
             self.log = self._pipe(theirs, ours_is_reader=True)
             _enlarge(self.log)
-            self._process = _start(name, _birth(handed, *theirs))
+            self._process, self.mark = _start(name, _birth(handed, *theirs), descendants)
         except OSError:
             self._close_pipes()
             raise
@@ -190,14 +191,13 @@ def _birth(handed: Handed, commands: InheritedFd, notices: InheritedFd, log: Inh
     )
 
 
-def _start(name: str, birth: child.Birth) -> Any:
+def _start(name: str, birth: child.Birth, descendants: Descendants) -> tuple[Any, int]:
     process = _spawn.Process(target=leash.main, args=(leash.Leash(os.getpid()), birth), name=name)
-    with _terminal_blocked():
+    with _terminal_blocked(), descendants.shared():
         # It ignores SIGINT, but would die of a closed terminal. Starting it unblocks SIGINT: hence two blocks.
         resource_tracker.ensure_running()
     with _terminal_blocked():
-        process.start()
-    return process
+        return process, descendants.start(process)
 
 
 @contextmanager

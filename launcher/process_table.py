@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from launcher.descendants import Descendants
 from launcher.handover import InheritedFd
 from launcher.logs import LogPipeline, Origin
 from launcher.pipe_words import Ready, SetupFailed
@@ -36,6 +37,7 @@ class Supplies(msgspec.Struct, frozen=True, kw_only=True):
 
     locks: tuple[InheritedFd, ...]
     sockets: ServerSockets
+    descendants: Descendants
     log_level: str
 
 
@@ -75,6 +77,7 @@ class ProcessTable:
                 listener=sockets.listener if spec.takes_sockets else None,
                 http_socket=sockets.http if spec.takes_sockets else None,
             ),
+            supplies.descendants,
         )
         self._processes[spec.name] = process
         self.descriptors[process.death] = partial(self._on_death, process)
@@ -116,6 +119,7 @@ class ProcessTable:
     def _remove(self, process: ChildProcess) -> ExitStatus:
         self._logs.child_lines(Origin(process.name, process.pid), process.last_words())
         status = process.reap()
+        self._supplies.descendants.bury(process.mark)
         for descriptor in (process.death, process.notices, process.log):
             self.descriptors.pop(descriptor, None)
         process.close()

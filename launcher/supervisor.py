@@ -20,6 +20,7 @@ import structlog
 from ipc.child import EXIT_SETUP, ChildSettings
 from launcher.control import RestartChildren, StopAll
 from launcher.errors import EXIT_GAVE_UP, EXIT_OK, LauncherError
+from launcher.guard import Guard
 from launcher.logs import LogPipeline
 from launcher.order import STOP_TIMEOUT_S, kill_at_s, next_to_start, next_to_stop
 from launcher.pipe_words import Go, Stop
@@ -60,6 +61,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     specs: tuple[ChildSpec, ...]
     child_settings: ChildSettings
     supplies: Supplies
+    guard: Guard
     exit_on_fatal: bool
     logs: LogPipeline
     wakeup: Wakeup
@@ -76,6 +78,7 @@ class Supervisor:
         self._roster = Roster(launch.specs)
         self._processes = ProcessTable(launch.supplies, launch.logs, self)
         self._processes.descriptors[launch.wakeup.fileno()] = self._on_wakeup
+        launch.guard.watch(self._processes.descriptors)
         self._stop_by_s: float | None = None
         self._is_announced = False
         self._exit_code = EXIT_OK
@@ -96,6 +99,7 @@ class Supervisor:
                 self._settle()
         finally:
             self._processes.kill_all(_LAST_KILL_S)
+            self._launch.supplies.descendants.sweep(_LAST_KILL_S)
         return self._exit_code
 
     def _timeout_s(self) -> float | None:
@@ -142,7 +146,9 @@ class Supervisor:
     def _on_wakeup(self) -> None:
         signals, commands = self._launch.wakeup.take()
         for number in signals:
-            self._on_signal(number)
+            if number != signal.SIGCHLD:
+                self._on_signal(number)
+        self._launch.supplies.descendants.reap()
         for command in commands:
             if isinstance(command, StopAll):
                 self._stop(command.reason)
