@@ -7,7 +7,9 @@ next launcher waits until it is done. Owns that process. Used by the main thread
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +20,10 @@ import structlog
 from launcher import sweep
 from launcher.handover import InheritedFd
 
+_PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl  # looked up here, since between fork and exec as little as possible should happen
 _STABLE_S = 1.0
+_MAX_QUICK_DEATHS = 5
 _EFFECT = "a launcher that is killed may leave grandchildren behind"
 _log = structlog.get_logger()
 
@@ -33,6 +38,7 @@ class Guard:
         self._process: subprocess.Popen[bytes] | None = None
         self._death: int | None = None
         self._started_s = 0.0
+        self._quick_deaths = 0
 
     def start(self) -> None:
         """Start the process. Returns before it is ready: it finds out about an end that it has missed."""
@@ -47,6 +53,7 @@ class Guard:
                 cwd="/",
                 start_new_session=True,  # what is sent to our process group or terminal is not for it
                 pass_fds=[lock.fileno() for lock in self._locks],
+                preexec_fn=_wake_at_the_end,
             )
         except OSError as error:
             _log.error("guard_lost", reason=str(error), effect=_EFFECT)
@@ -78,12 +85,12 @@ class Guard:
             return  # a late call, about a descriptor that was another's
         self._reap()
         uptime_s = round(time.monotonic() - self._started_s, 3)
-        if uptime_s < _STABLE_S:
-            # Another one would die as well, and so on for ever.
-            _log.error("guard_lost", reason=f"died after {uptime_s} s", effect=_EFFECT)
+        self._quick_deaths = self._quick_deaths + 1 if uptime_s < _STABLE_S else 0
+        if self._quick_deaths >= _MAX_QUICK_DEATHS:
+            _log.error("guard_lost", reason=f"died {_MAX_QUICK_DEATHS} times at once", effect=_EFFECT)
             return
-        _log.warning("guard_restarted", uptime_s=uptime_s)
         self.start()
+        _log.warning("guard_restarted", uptime_s=uptime_s)
 
     def _reap(self) -> None:
         if self._process is not None:
@@ -92,6 +99,11 @@ class Guard:
             self._descriptors.pop(self._death, None)
             os.close(self._death)
         self._process = self._death = None
+
+
+def _wake_at_the_end() -> None:
+    """Have the launcher's death continue the guard: somebody may have stopped the whole tree, its guard too."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 def _open_pidfd(pid: int) -> int | None:

@@ -9,7 +9,6 @@ Imports nothing of ours, since the guard starts without our packages. The guard 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -20,7 +19,6 @@ MARK_BITS = 24
 """A launch has this many bits' worth of marks, in a row: one for each process that it will ever spawn."""
 
 _FIELD = b"Max file locks"
-_PR_SET_PDEATHSIG = 1
 _GUARD_TIMEOUT_S = 5.0
 _ROUND_S = 0.05  # a process that cannot die yet holds up the next look at the others for no longer
 _MAX_LOOKS = 20
@@ -98,8 +96,8 @@ def _is_dead(descriptor: int, within_s: float) -> bool:
 
 def guard(launcher_pid: int, marks: range) -> None:
     """Wait on stdin for the end of the launcher, then kill what it has left behind."""
-    # Somebody may have stopped the whole tree, us too: the launcher's death has to wake us.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a service manager stops every process; we go last
     if os.getppid() == launcher_pid:
         os.read(0, 1)
     sweep(marks, _GUARD_TIMEOUT_S)

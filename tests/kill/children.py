@@ -136,3 +136,40 @@ def dumping(_context: ChildContext) -> int:
     os.write(2, b"last words")
     faulthandler._sigsegv()
     return 0
+
+
+def parent(context: ChildContext) -> int:
+    """Start grandchildren of every kind that is hard to find again, and work."""
+    popen = subprocess.Popen
+    pids = [
+        popen(["/bin/sleep", "300"]).pid,
+        popen(["/bin/sleep", "300"], start_new_session=True).pid,
+        popen(["/bin/sleep", "300"], start_new_session=True, env={}, cwd="/").pid,
+        _daemon(),
+        _heir(),
+    ]
+    log.info("grandchildren_started", pids=pids)
+    return steady(context)
+
+
+def daemon_starting(context: ChildContext) -> int:
+    """Start a daemon, which no more has this process for a parent, and work."""
+    log.info("grandchildren_started", pids=[_daemon()])
+    return steady(context)
+
+
+def _daemon() -> int:
+    """Start a process without our environment whose parent is gone; return its pid."""
+    script = "env -i /usr/bin/setsid /bin/sleep 300 >/dev/null 2>&1 & echo $!"
+    return int(subprocess.check_output(["/bin/sh", "-c", script]))
+
+
+def _heir() -> int:
+    """Fork a process that keeps every descriptor of ours, ignores SIGTERM and does nothing; return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            signal.pause()
+    return pid
