@@ -69,7 +69,7 @@ def _read_file(context: click.Context, _parameter: click.Parameter, file: str | 
     for key, value in defaults.items():
         if key not in known:
             raise SettingsError(f"--config {file}: unknown key {key!r}; there are {', '.join(sorted(known))}")
-        if not isinstance(value, str | int | bool):
+        if not isinstance(value, str | int | float | bool):
             raise SettingsError(f"--config {file}: {key}: a string, a number or true/false is needed, not {value!r}")
     context.default_map = defaults
 
@@ -86,6 +86,12 @@ def _read_file(context: click.Context, _parameter: click.Parameter, file: str | 
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), default=_DEFAULTS.log_format, help="Format of stdout.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default=_DEFAULTS.log_level, help="Least level logged.")
 @click.option("--log-payloads", is_flag=True, help="Show messages in the log: they are personal data.")
+@click.option(
+    "--hang-after",
+    type=float,
+    default=_DEFAULTS.hang_after,
+    help="Seconds without a heartbeat after which a child is replaced; 0: never, for a debugger.",
+)
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
 @click.option(
     "--config",

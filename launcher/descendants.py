@@ -43,11 +43,10 @@ class Descendants:
         """Have orphans of the tree become children of this process, instead of init's."""
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        try:
-            with self._marked(self._shared):
-                pass
-        except (OSError, ValueError) as error:
-            _log.warning("descendants_unmarked", reason=str(error), effect="they may outlive their child")
+        with self.shared():
+            is_marked = mark_of(os.getpid()) == self._shared
+        if not is_marked:
+            _log.warning("descendants_unmarked", effect="what children start may outlive them")
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -96,7 +95,8 @@ class Descendants:
         try:
             resource.setrlimit(_RLIMIT_LOCKS, (mark, before[1]))
         except (OSError, ValueError):
-            pass  # somebody has set a hard limit; `become_reaper` has said so
+            yield  # somebody has set a hard limit; `become_reaper` has said so
+            return
         try:
             yield
         finally:

@@ -124,6 +124,7 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
         ),
         guard=served.guard,
         exit_on_fatal=settings.exit_on_fatal,
+        hang_after_s=settings.hang_after,
         logs=means.logs,
         wakeup=means.wakeup,
         publish=served.control.publish,

@@ -29,10 +29,6 @@ class Ready(msgspec.Struct, frozen=True, tag_field="op", tag="ready"):
     """Child to launcher: I do my work."""
 
 
-class Heartbeat(msgspec.Struct, frozen=True, tag_field="op", tag="heartbeat"):
-    """Child to launcher: what could hang does not."""
-
-
 class SetupFailed(msgspec.Struct, frozen=True, tag_field="op", tag="setup_failed"):
     """Child to launcher: starting me again as I am will not help."""
 
@@ -40,7 +36,7 @@ class SetupFailed(msgspec.Struct, frozen=True, tag_field="op", tag="setup_failed
 
 
 Command = Go | Stop
-Notice = Spawned | Ready | Heartbeat | SetupFailed
+Notice = Spawned | Ready | SetupFailed
 
 _encode = msgspec.json.Encoder().encode
 decode_command = msgspec.json.Decoder(Command).decode

@@ -25,6 +25,7 @@ from launcher.descendants import Descendants
 from launcher.handover import TERMINAL_SIGNALS, InheritedFd
 from launcher.lines import LineSplitter
 from launcher.pipe_words import Command, Go, Notice, decode_notice, encode
+from launcher.pulse import Pulse
 
 _READ_BYTES = 64 << 10
 _READS_PER_TURN = 4
@@ -66,15 +67,17 @@ class ChildProcess:
         self._log_lines = LineSplitter()
         self._pipes: set[int] = set()
         self._ended: set[int] = set()
+        self.pulse = Pulse()
         theirs: list[InheritedFd] = []
         try:
             self._commands = self._pipe(theirs, ours_is_reader=False)
             self.notices = self._pipe(theirs, ours_is_reader=True)
             self.log = self._pipe(theirs, ours_is_reader=True)
             _enlarge(self.log)
-            self._process, self.mark = _start(name, _birth(handed, *theirs), descendants)
+            self._process, self.mark = _start(name, _birth(handed, self.pulse, *theirs), descendants)
         except OSError:
             self._close_pipes()
+            self.pulse.close()
             raise
         finally:
             for descriptor in theirs:
@@ -147,6 +150,7 @@ class ChildProcess:
     def close(self) -> None:
         """Let go of every descriptor. Call after `reap`."""
         self._close_pipes()
+        self.pulse.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
         self._process.close()
@@ -182,8 +186,9 @@ class ChildProcess:
         return b"".join(chunks), descriptor not in self._ended
 
 
-def _birth(handed: Handed, commands: InheritedFd, notices: InheritedFd, log: InheritedFd) -> child.Birth:
+def _birth(handed: Handed, pulse: Pulse, commands: InheritedFd, notices: InheritedFd, log: InheritedFd) -> child.Birth:
     return child.Birth(
+        pulse=pulse,
         commands=commands,
         notices=notices,
         log=log,

@@ -22,6 +22,8 @@ DEFAULT_PORT = 1340
 UI_MODES = ("auto", "offscreen", "none")
 LOG_FORMATS = ("auto", "console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LEAST_HANG_AFTER_S = 2.0  # a child beats twice a second, and may be busy for a while
+MOST_HANG_AFTER_S = 86_400.0
 _HEADLESS_PLATFORMS = ("offscreen", "minimal")
 
 
@@ -37,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     log_payloads: bool = False
     exit_on_fatal: bool = False
+    hang_after: float = 5.0
 
     @property
     def control_socket(self) -> str:
@@ -71,6 +74,7 @@ def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
     _check_host(settings.host)
     if not 0 <= settings.port <= 65535:
         raise SettingsError(f"--port {settings.port}: choose 1 to 65535, or 0 for a free port")
+    _check_hang_after(settings.hang_after)
     return settings
 
 
@@ -125,6 +129,14 @@ def _check_socket(settings: Settings) -> None:
         raise SettingsError(f"--socket {settings.socket}: {directory} is not a directory; create it or choose another")
     if not os.access(directory, os.W_OK | os.X_OK):
         raise SettingsError(f"--socket {settings.socket}: {directory} is not writable; choose another directory")
+
+
+def _check_hang_after(hang_after_s: float) -> None:
+    if hang_after_s != 0 and not LEAST_HANG_AFTER_S <= hang_after_s <= MOST_HANG_AFTER_S:
+        raise SettingsError(
+            f"--hang-after {hang_after_s:g}: choose {LEAST_HANG_AFTER_S:g} to {MOST_HANG_AFTER_S:g} seconds, "
+            "or 0 to take no child for hung"
+        )
 
 
 def _check_host(host: str) -> None:

@@ -21,6 +21,7 @@ from ipc.child import EXIT_SETUP, ChildSettings
 from launcher.control import RestartChildren, StopAll
 from launcher.errors import EXIT_GAVE_UP, EXIT_OK, LauncherError
 from launcher.guard import Guard
+from launcher.hang_watch import HangWatch
 from launcher.logs import LogPipeline
 from launcher.order import STOP_TIMEOUT_S, kill_at_s, next_to_start, next_to_stop
 from launcher.pipe_words import Go, Stop
@@ -29,6 +30,7 @@ from launcher.policy_types import (
     BecameReady,
     Event,
     Exited,
+    FellSilent,
     GiveUp,
     KillRequested,
     Quit,
@@ -63,6 +65,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     supplies: Supplies
     guard: Guard
     exit_on_fatal: bool
+    hang_after_s: float
     logs: LogPipeline
     wakeup: Wakeup
     publish: Callable[[Snapshot], None]
@@ -76,6 +79,7 @@ class Supervisor:
         self._launch = launch
         self._specs = {spec.name: spec for spec in launch.specs}
         self._roster = Roster(launch.specs)
+        self._hangs = HangWatch(launch.hang_after_s)
         self._processes = ProcessTable(launch.supplies, launch.logs, self)
         self._processes.descriptors[launch.wakeup.fileno()] = self._on_wakeup
         launch.guard.watch(self._processes.descriptors)
@@ -94,6 +98,8 @@ class Supervisor:
                 ready = cast("list[int]", wait(list(descriptors), self._timeout_s()))
                 for callback in [descriptors[descriptor] for descriptor in ready]:
                     callback()
+                for process, reason in self._hangs.hung(time.monotonic()):
+                    self._feed(process.name, FellSilent(reason))
                 for name in self._roster.due(time.monotonic()):
                     self._feed(name, Ticked())
                 self._settle()
@@ -103,8 +109,8 @@ class Supervisor:
         return self._exit_code
 
     def _timeout_s(self) -> float | None:
-        deadline_s = self._roster.deadline_s
-        return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        deadlines = [deadline_s for deadline_s in (self._roster.deadline_s, self._hangs.deadline_s) if deadline_s]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     # What happens.
 
@@ -114,10 +120,12 @@ class Supervisor:
             return
         start_s = round(time.monotonic() - process.started_s, 3)
         _log.info("child_ready", child=process.name, child_pid=process.pid, start_s=start_s)
+        self._hangs.begin(process, time.monotonic())
         self._feed(process.name, BecameReady())
 
     def child_exited(self, process: ChildProcess, status: ExitStatus) -> None:
         """Log a death and let the policy judge it. Called by the process table."""
+        self._hangs.end(process)
         name, uptime_s = process.name, round(time.monotonic() - process.started_s, 3)
         was_expected = self._stop_by_s is not None or self._roster.children[name].state is State.STOPPING
         (_log.info if was_expected or status.exit_code == 0 else _log.warning)(
