@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from typing import Any
 
 import structlog
 
@@ -173,3 +174,53 @@ def _heir() -> int:
         while True:
             signal.pause()
     return pid
+
+
+def beating(context: ChildContext) -> int:
+    """Beat on the main thread until told to stop; block it for good at SIGUSR1, and ignore SIGABRT too at SIGUSR2."""
+    stopped = threading.Event()
+    context.on_stop(stopped.set)
+    signal.signal(signal.SIGUSR1, block_for_good)
+    signal.signal(signal.SIGUSR2, ignore_abort_and_block)
+    context.heartbeat()
+    context.ready()
+    while not stopped.wait(0.2):
+        context.heartbeat()
+    return 0
+
+
+def block_for_good(*_: object) -> None:
+    threading.Event().wait()
+
+
+def ignore_abort_and_block(*_: object) -> None:
+    signal.signal(signal.SIGABRT, signal.SIG_IGN)
+    block_for_good()
+
+
+def blockable_server(context: ChildContext) -> int:
+    """Be the real server, with a path that keeps a thread busy: /block?<seconds>."""
+    from server_proc import main
+
+    make_wsgi_app = main.make_wsgi_app
+
+    def make_blockable(*arguments: Any) -> Any:
+        app = make_wsgi_app(*arguments)
+
+        def blockable(environ: dict[str, Any], start_response: Any) -> Any:
+            if environ["PATH_INFO"] == "/block":
+                threading.Event().wait(float(environ["QUERY_STRING"]))
+            return app(environ, start_response)
+
+        return blockable
+
+    main.make_wsgi_app = make_blockable
+    return main.run(context)
+
+
+def blockable_ui(context: ChildContext) -> int:
+    """Be the real ui, whose GUI thread blocks for good at SIGUSR1."""
+    from ui_proc import main
+
+    signal.signal(signal.SIGUSR1, block_for_good)
+    return main.run(context)
