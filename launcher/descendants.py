@@ -66,27 +66,28 @@ class Descendants:
     def bury(self, mark: int) -> None:
         """Kill what is left of a child. Call when the child itself is dead and reaped."""
         self._children.pop(mark, None)
-        # Each orphan's chain of parents ends at us, so that no child of ours with this mark means no orphan at all.
-        if any(mark_of(pid) == mark for pid in _children()):
-            pids = kill_marked(range(mark, mark + 1))
+        if pids := self.tend():
             _log.info("descendants_killed", pids=pids)
-        self.reap()
 
-    def reap(self) -> None:
-        """Reap the orphans that are dead. A child is not one: its exit status is somebody's."""
+    def tend(self) -> list[int]:
+        """Reap the orphans that are dead, and kill those whose child is dead; return the pids of the killed.
+
+        Call when a child of this process has died. Each orphan's chain of parents ends here, so that no orphan among
+        our children means none at all. A child is no orphan: its exit status is for whoever asks for it.
+        """
+        doomed = set()
         for pid in _children():
             mark = mark_of(pid)
-            if mark in self.marks and mark != self._shared and pid not in self._children.values():
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    pass  # not ours to wait for
+            is_orphan = mark in self.marks and mark != self._shared and pid not in self._children.values()
+            if is_orphan and not _reap(pid) and mark not in self._children:
+                doomed.add(mark)
+        return [pid for mark in doomed for pid in kill_marked(range(mark, mark + 1))]
 
     def sweep(self, timeout_s: float) -> bool:
         """Kill all that is left of this launch and wait for it; return whether it is gone. For the way out."""
         children = range(self.marks.start + 1, self.marks.stop)
         is_gone = sweep(children, timeout_s)
-        self.reap()
+        self.tend()
         return is_gone
 
     @contextmanager
@@ -101,6 +102,14 @@ class Descendants:
             yield
         finally:
             resource.setrlimit(_RLIMIT_LOCKS, before)
+
+
+def _reap(pid: int) -> bool:
+    """Take note of a death; False for a process that is alive."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True  # it is no child of ours, or no more
 
 
 def _children() -> list[int]:

@@ -156,7 +156,7 @@ class Supervisor:
         for number in signals:
             if number != signal.SIGCHLD:
                 self._on_signal(number)
-        self._launch.supplies.descendants.reap()
+        self._launch.supplies.descendants.tend()
         for command in commands:
             if isinstance(command, StopAll):
                 self._stop(command.reason)

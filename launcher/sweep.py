@@ -37,11 +37,14 @@ def mark_of(pid: int) -> int:
 def kill_marked(marks: range) -> list[int]:
     """Send SIGKILL to every process with one of `marks`, to those too that come to be meanwhile; return the pids."""
     killed: list[int] = []
+    was_clean = False
     for _look in range(_MAX_LOOKS):
         found = [pid for pid in _pids() if pid not in killed and mark_of(pid) in marks]
         fresh = [pid for pid in found if _kill(pid, marks)]
-        if not fresh:
+        # Once is not enough: a process that is becoming a daemon may have been listed, fork and leave.
+        if was_clean and not fresh:
             break
+        was_clean = not fresh
         killed += fresh
     return killed
 

@@ -37,7 +37,7 @@ process.process.wait()
 assert os.path.exists(f"/proc/{orphan}")
 descendants.bury(mark)
 while os.path.exists(f"/proc/{orphan}"):
-    descendants.reap()
+    descendants.tend()
 """
 
 
@@ -79,7 +79,7 @@ def test_the_childs_own_death_is_left_to_whoever_asks_for_its_status(descendants
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
-    descendants.reap()
+    descendants.tend()
 
     process.join()
     assert process.exitcode == -signal.SIGKILL
