@@ -74,7 +74,10 @@ class ChildContext(Protocol):
         """Say that no more connections are taken: a successor may begin to. Call it once, when stopping."""
 
     def heartbeat(self) -> None:
-        """Say that what could hang does not."""
+        """Say that what could hang does not: from before `ready` on, and at least once a second.
+
+        A child that has never said so is not watched. Have it said by what could hang, on whichever thread that is.
+        """
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once, on another thread, when it is time to stop; at once if it already is."""

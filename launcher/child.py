@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Listener
 from typing import Any, NoReturn
@@ -25,7 +26,8 @@ from ipc.child import EXIT_SETUP, ChildContext, ChildSettings, ChildSetupError
 from launcher import child_logs
 from launcher.handover import TERMINAL_SIGNALS, InheritedFd, keep_from_grandchildren
 from launcher.lifeline import Lifeline
-from launcher.pipe_words import Heartbeat, Notice, Prepared, Ready, Released, SetupFailed, Spawned, encode
+from launcher.pipe_words import Notice, Prepared, Ready, Released, SetupFailed, Spawned, encode
+from launcher.pulse import Pulse
 
 _MAX_REASON = 500
 
@@ -41,6 +43,7 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
     commands: InheritedFd
     notices: InheritedFd
     log: InheritedFd
+    pulse: Pulse
     locks: tuple[InheritedFd, ...] = ()
     listener: Any = None
     http_socket: Any = None
@@ -54,6 +57,7 @@ class Context:
         self.listener: Listener | None = birth.listener
         self.http_socket: socket.socket | None = birth.http_socket
         self._notices = birth.notices
+        self._pulse = birth.pulse
         self._lifeline = lifeline
 
     @property
@@ -89,7 +93,7 @@ class Context:
 
     def heartbeat(self) -> None:
         """Say that what could hang does not."""
-        _notify(self._notices, Heartbeat())
+        self._pulse.beat(time.monotonic())
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once, on the lifeline thread, when it is time to stop."""
@@ -151,7 +155,7 @@ def _notify(notices: InheritedFd, notice: Notice) -> None:
     try:
         os.write(notices.fileno(), encode(notice))
     except BlockingIOError:
-        pass  # the launcher stands still and has heard enough heartbeats for now
+        pass  # the launcher stands still, and the application has said ready far too often
     except BrokenPipeError:
         pass  # the launcher is gone; the lifeline ends this process
 

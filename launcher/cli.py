@@ -96,6 +96,12 @@ def _fill_standard_descriptors() -> None:
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default=_DEFAULTS.log_level, help="Least level logged.")
 @click.option("--log-payloads", is_flag=True, help="Show messages in the log: they are personal data.")
 @click.option("--no-spares", is_flag=True, help="Keep no processes in waiting: less memory, slower restarts.")
+@click.option(
+    "--hang-after",
+    type=float,
+    default=_DEFAULTS.hang_after,
+    help="Seconds without a heartbeat after which a child is replaced; 0: never, for a debugger.",
+)
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
 @click.option("--cooldown-s", type=int, default=_DEFAULTS.cooldown_s, help="Seconds until a person counts again.")
 @click.option(

@@ -22,7 +22,9 @@ from ipc.child import ChildSettings
 from ipc.errors import AddressError, AlreadyRunningError, AuthkeyError
 from launcher.control import ControlPlane, StopAll, Told
 from launcher.crash_reports import CrashReports, Source
+from launcher.descendants import Descendants
 from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError
+from launcher.guard import Guard
 from launcher.instance import Locks, locked
 from launcher.log_outputs import make_writers
 from launcher.logs import LogPipeline
@@ -100,9 +102,16 @@ def _serve(settings: Settings, specs: tuple[ChildSpec, ...], means: _Means) -> i
         _listen(control)
         sampler.start(_sample_reports(settings, control, means))
         stack.callback(sampler.stop)
+        descendants = Descendants()
+        descendants.become_reaper()
+        guard = Guard(descendants.marks, means.locks.descriptors)
+        guard.start()  # before the first child: a kill at any moment finds it there
+        stack.callback(guard.stop, _HELPER_S)
         stack.callback(stop_resource_tracker, _HELPER_S)
         audience = _Audience(control=control, sampler=sampler, service=service, crashes=crashes)
-        served = _Served(means=means, sockets=sockets, audience=audience, first=first)
+        served = _Served(
+            means=means, sockets=sockets, audience=audience, first=first, descendants=descendants, guard=guard
+        )
         return _supervise(settings, specs, served)
 
 
@@ -128,6 +137,8 @@ class _Served(msgspec.Struct, frozen=True, kw_only=True):
     sockets: ServerSockets
     audience: _Audience
     first: Snapshot
+    descendants: Descendants
+    guard: Guard
 
 
 def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served) -> int:
@@ -135,9 +146,16 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
     launch = Launch(
         specs=specs,
         child_settings=_child_settings(settings, specs, served.first),
-        supplies=Supplies(locks=means.locks.descriptors, sockets=served.sockets, log_level=settings.log_level),
+        supplies=Supplies(
+            locks=means.locks.descriptors,
+            sockets=served.sockets,
+            descendants=served.descendants,
+            log_level=settings.log_level,
+        ),
+        guard=served.guard,
         exit_on_fatal=settings.exit_on_fatal,
         keeps_spares=not settings.no_spares,
+        hang_after_s=settings.hang_after,
         logs=means.logs,
         wakeup=means.wakeup,
         publish=served.audience.publish,

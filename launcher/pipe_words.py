@@ -46,10 +46,6 @@ class Released(msgspec.Struct, frozen=True, tag_field="op", tag="released"):
     """Child to launcher: I take no more connections."""
 
 
-class Heartbeat(msgspec.Struct, frozen=True, tag_field="op", tag="heartbeat"):
-    """Child to launcher: what could hang does not."""
-
-
 class SetupFailed(msgspec.Struct, frozen=True, tag_field="op", tag="setup_failed"):
     """Child to launcher: starting me again as I am will not help."""
 
@@ -57,7 +53,7 @@ class SetupFailed(msgspec.Struct, frozen=True, tag_field="op", tag="setup_failed
 
 
 Command = Go | Accept | Succeed | Stop
-Notice = Spawned | Prepared | Ready | Released | Heartbeat | SetupFailed
+Notice = Spawned | Prepared | Ready | Released | SetupFailed
 
 _encode = msgspec.json.Encoder().encode
 decode_command = msgspec.json.Decoder(Command).decode

@@ -18,6 +18,7 @@ from launcher.policy_types import (
     Child,
     Event,
     Exited,
+    FellSilent,
     GiveUp,
     KillRequested,
     Limits,
@@ -146,8 +147,20 @@ def _kill(child: Child, _event: Any, now: float) -> Step:
 
 
 def _start_timed_out(child: Child, _event: Any, now: float) -> Step:
-    reason = f"not ready within {child.limits.start_timeout_s:g} s"
-    ladder = (Rung(now, SendSignal("SIGABRT")), Rung(now + child.limits.dump_s, SendSignal("SIGKILL")))
+    return _dump(child, f"not ready within {child.limits.start_timeout_s:g} s", now)
+
+
+def _fell_silent(child: Child, event: FellSilent, now: float) -> Step:
+    return _dump(child, event.reason, now)
+
+
+def _dump(child: Child, reason: str, now: float) -> Step:
+    """Have the child write down where its threads are; it dies of that, or is killed."""
+    ladder = (
+        Rung(now, SendSignal("SIGABRT")),
+        Rung(now, SendSignal("SIGCONT")),  # a stopped process writes nothing
+        Rung(now + child.limits.dump_s, SendSignal("SIGKILL")),
+    )
     child, actions = _descend(replace(child, after=After.COUNT_AS_CRASH, reason=reason), ladder, now)
     return child, (ReportHung(reason), *actions)
 
@@ -204,6 +217,7 @@ TABLE: dict[tuple[State, type], Rule] = {
     (State.STARTING, StopRequested): _stop,
     (State.STARTING, KillRequested): _kill,
     (State.RUNNING, Exited): _died,
+    (State.RUNNING, FellSilent): _fell_silent,
     (State.RUNNING, RestartRequested): _restart,
     (State.RUNNING, StopRequested): _stop,
     (State.RUNNING, KillRequested): _kill,

@@ -44,7 +44,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     stable_s: float = 10.0
     start_timeout_s: float = 30.0
     stop_timeout_s: float = 5.0
-    dump_s: float = 1.0  # what a hung child gets between SIGABRT and SIGKILL to write its threads' stacks
+    dump_s: float = 0.5  # what a hung child gets between SIGABRT and SIGKILL to write its threads' stacks
 
 
 # Events: what happened.
@@ -86,11 +86,27 @@ class StartFailed(msgspec.Struct, frozen=True):
     reason: str
 
 
+class FellSilent(msgspec.Struct, frozen=True):
+    """The child has not beaten for too long."""
+
+    reason: str
+
+
 class Ticked(msgspec.Struct, frozen=True):
     """`Child.deadline_s` has passed."""
 
 
-Event = StartRequested | RestartRequested | StopRequested | KillRequested | BecameReady | Exited | StartFailed | Ticked
+Event = (
+    StartRequested
+    | RestartRequested
+    | StopRequested
+    | KillRequested
+    | BecameReady
+    | Exited
+    | StartFailed
+    | FellSilent
+    | Ticked
+)
 
 
 # Actions: what the shell has to do, in this order.

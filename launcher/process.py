@@ -23,9 +23,11 @@ import psutil
 
 from ipc.child import ChildSettings
 from launcher import child, leash
+from launcher.descendants import Descendants
 from launcher.handover import TERMINAL_SIGNALS, InheritedFd
 from launcher.lines import LineSplitter
 from launcher.pipe_words import Command, Go, Notice, Succeed, decode_notice, encode
+from launcher.pulse import Pulse
 from launcher.stages import Stage
 
 _READ_BYTES = 64 << 10
@@ -61,7 +63,7 @@ class ExitStatus(msgspec.Struct, frozen=True, kw_only=True):
 class ChildProcess:
     """A process that has been spawned, and waits for `go` until it gets it."""
 
-    def __init__(self, name: str, handed: Handed) -> None:
+    def __init__(self, name: str, handed: Handed, descendants: Descendants) -> None:
         self.name = name
         self.stage = Stage.IMPORTING
         self.setup_failure = ""
@@ -69,15 +71,17 @@ class ChildProcess:
         self._log_lines = LineSplitter()
         self._pipes: set[int] = set()
         self._ended: set[int] = set()
+        self.pulse = Pulse()
         theirs: list[InheritedFd] = []
         try:
             self._commands = self._pipe(theirs, ours_is_reader=False)
             self.notices = self._pipe(theirs, ours_is_reader=True)
             self.log = self._pipe(theirs, ours_is_reader=True)
             _enlarge(self.log)
-            self._process = _start(name, _birth(handed, *theirs))
+            self._process, self.mark = _start(name, _birth(handed, self.pulse, *theirs), descendants)
         except OSError:
             self._close_pipes()
+            self.pulse.close()
             raise
         finally:
             for descriptor in theirs:
@@ -161,6 +165,7 @@ class ChildProcess:
     def close(self) -> None:
         """Let go of every descriptor. Call after `reap`."""
         self._close_pipes()
+        self.pulse.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
         self._process.close()
@@ -196,8 +201,9 @@ class ChildProcess:
         return b"".join(chunks), descriptor not in self._ended
 
 
-def _birth(handed: Handed, commands: InheritedFd, notices: InheritedFd, log: InheritedFd) -> child.Birth:
+def _birth(handed: Handed, pulse: Pulse, commands: InheritedFd, notices: InheritedFd, log: InheritedFd) -> child.Birth:
     return child.Birth(
+        pulse=pulse,
         commands=commands,
         notices=notices,
         log=log,
@@ -205,14 +211,13 @@ def _birth(handed: Handed, commands: InheritedFd, notices: InheritedFd, log: Inh
     )
 
 
-def _start(name: str, birth: child.Birth) -> Any:
+def _start(name: str, birth: child.Birth, descendants: Descendants) -> tuple[Any, int]:
     process = _spawn.Process(target=leash.main, args=(leash.Leash(os.getpid()), birth), name=name)
-    with _terminal_blocked():
+    with _terminal_blocked(), descendants.shared():
         # It ignores SIGINT, but would die of a closed terminal. Starting it unblocks SIGINT: hence two blocks.
         resource_tracker.ensure_running()
     with _terminal_blocked():
-        process.start()
-    return process
+        return process, descendants.start(process)
 
 
 @contextmanager

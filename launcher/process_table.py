@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from launcher.descendants import Descendants
 from launcher.handover import InheritedFd
 from launcher.log_events import Origin
 from launcher.logs import LogPipeline
@@ -50,6 +51,7 @@ class Supplies(msgspec.Struct, frozen=True, kw_only=True):
 
     locks: tuple[InheritedFd, ...]
     sockets: ServerSockets
+    descendants: Descendants
     log_level: str
 
 
@@ -118,6 +120,7 @@ class ProcessTable:
                 listener=sockets.listener if spec.takes_sockets else None,
                 http_socket=sockets.http if spec.takes_sockets else None,
             ),
+            supplies.descendants,
         )
         self._processes.add(process)
         self._spares[spec.name] = process
@@ -175,6 +178,7 @@ class ProcessTable:
     def _remove(self, process: ChildProcess) -> ExitStatus:
         self._logs.child_lines(Origin(process.name, process.pid), process.last_words(), are_last=True)
         status = process.reap()
+        self._supplies.descendants.bury(process.mark)
         for descriptor in (process.death, process.notices, process.log):
             self.descriptors.pop(descriptor, None)
         process.close()

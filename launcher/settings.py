@@ -27,6 +27,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_COOLDOWN_S = 24 * 60 * 60
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9._-]{1,253}(?::[1-9][0-9]{0,4})?", re.ASCII)
 LEAST_MAX_RSS_BYTES = 16 << 20  # no Python process is smaller: it would be restarted for ever
+LEAST_HANG_AFTER_S = 2.0  # a child beats twice a second, and may be busy for a while
+MOST_HANG_AFTER_S = 86_400.0
 _HEADLESS_PLATFORMS = ("offscreen", "minimal")
 
 
@@ -45,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     no_spares: bool = False
     exit_on_fatal: bool = False
     cooldown_s: int = 60
+    hang_after: float = 5.0
     max_rss: str = ""
 
     @property
@@ -89,6 +92,7 @@ def checked(settings: Settings, environment: Mapping[str, str]) -> Settings:
     if not 0 <= settings.cooldown_s <= MAX_COOLDOWN_S:
         raise SettingsError(f"--cooldown-s {settings.cooldown_s}: choose 0 to {MAX_COOLDOWN_S} seconds")
     _check_max_rss(settings)
+    _check_hang_after(settings.hang_after)
     return settings
 
 
@@ -161,6 +165,14 @@ def _check_socket(settings: Settings) -> None:
         raise SettingsError(f"--socket {settings.socket}: {directory} is not a directory; create it or choose another")
     if not os.access(directory, os.W_OK | os.X_OK):
         raise SettingsError(f"--socket {settings.socket}: {directory} is not writable; choose another directory")
+
+
+def _check_hang_after(hang_after_s: float) -> None:
+    if hang_after_s != 0 and not LEAST_HANG_AFTER_S <= hang_after_s <= MOST_HANG_AFTER_S:
+        raise SettingsError(
+            f"--hang-after {hang_after_s:g}: choose {LEAST_HANG_AFTER_S:g} to {MOST_HANG_AFTER_S:g} seconds, "
+            "or 0 to take no child for hung"
+        )
 
 
 def _check_host(host: str) -> None:

@@ -21,6 +21,8 @@ from ipc.child import EXIT_SETUP, ChildSettings
 from launcher.control import RestartChildren, StopAll
 from launcher.crash_report import Death
 from launcher.errors import EXIT_GAVE_UP, EXIT_OK, LauncherError
+from launcher.guard import Guard
+from launcher.hang_watch import HangWatch
 from launcher.logs import LogPipeline
 from launcher.order import STOP_TIMEOUT_S, kill_at_s, next_to_start, next_to_stop
 from launcher.pipe_words import Stop
@@ -30,6 +32,7 @@ from launcher.policy_types import (
     BecameReady,
     Event,
     Exited,
+    FellSilent,
     GiveUp,
     KillRequested,
     Quit,
@@ -64,8 +67,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     specs: tuple[ChildSpec, ...]
     child_settings: ChildSettings
     supplies: Supplies
+    guard: Guard
     exit_on_fatal: bool
     keeps_spares: bool
+    hang_after_s: float
     logs: LogPipeline
     wakeup: Wakeup
     publish: Callable[[Snapshot], None]
@@ -81,8 +86,10 @@ class Supervisor:
         self._launch = launch
         self._specs = {spec.name: spec for spec in launch.specs}
         self._roster = Roster(launch.specs)
+        self._hangs = HangWatch(launch.hang_after_s)
         self._processes = ProcessTable(launch.supplies, launch.logs, self)
         self._processes.descriptors[launch.wakeup.fileno()] = self._on_wakeup
+        launch.guard.watch(self._processes.descriptors)
         self._reserve = Reserve(
             Means(
                 specs=self._specs,
@@ -108,17 +115,20 @@ class Supervisor:
                 ready = cast("list[int]", wait(list(descriptors), self._timeout_s()))
                 for callback in [descriptors[descriptor] for descriptor in ready]:
                     callback()
+                for process, reason in self._hangs.hung(time.monotonic()):
+                    self._feed(process.name, FellSilent(reason))
                 for name in self._roster.due(time.monotonic()):
                     self._feed(name, Ticked())
                 self._settle()
                 self._launch.service.tick(time.monotonic())
         finally:
             self._processes.kill_all(_LAST_KILL_S)
+            self._launch.supplies.descendants.sweep(_LAST_KILL_S)
         return self._exit_code
 
     def _timeout_s(self) -> float | None:
         now = time.monotonic()
-        deadlines = [self._roster.deadline_s, self._launch.service.deadline_s]
+        deadlines = [self._roster.deadline_s, self._launch.service.deadline_s, self._hangs.deadline_s]
         if self._stop_by_s is None:
             deadlines.append(self._reserve.deadline_s(now))
         elif now < self._stop_by_s:
@@ -133,6 +143,7 @@ class Supervisor:
             return
         start_s = round(time.monotonic() - process.started_s, 3)
         _log.info("child_ready", child=process.name, child_pid=process.pid, start_s=start_s)
+        self._hangs.begin(process, time.monotonic())
         self._feed(process.name, BecameReady())
 
     def child_released(self, process: ChildProcess) -> None:
@@ -155,6 +166,7 @@ class Supervisor:
 
     def child_exited(self, process: ChildProcess, status: ExitStatus) -> None:
         """Log a death and let the policy judge it. Called by the process table."""
+        self._hangs.end(process)
         name, uptime_s = process.name, round(time.monotonic() - process.started_s, 3)
         child = self._roster.children[name]
         is_hung = child.state is State.STOPPING and child.after is After.COUNT_AS_CRASH
@@ -196,7 +208,9 @@ class Supervisor:
     def _on_wakeup(self) -> None:
         signals, commands = self._launch.wakeup.take()
         for number in signals:
-            self._on_signal(number)
+            if number != signal.SIGCHLD:
+                self._on_signal(number)
+        self._launch.supplies.descendants.tend()
         for command in commands:
             if isinstance(command, StopAll):
                 self._stop(command.reason)

@@ -51,10 +51,12 @@ class Wakeup:
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """Have SIGINT, SIGTERM and SIGHUP arrive here; SIGHUP not under nohup."""
+        """Have SIGINT, SIGTERM, SIGHUP and SIGCHLD arrive here; SIGHUP not under nohup."""
         # SIGINT is taken even where it came ignored, as it does for a shell's background jobs: `kill -INT` is meant.
         is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        wanted = [number for number in _HANDLED if not (is_nohup and number is signal.SIGHUP)]
+        # SIGCHLD tells that an orphan which has become our child is dead.
+        handled = (*_HANDLED, signal.SIGCHLD)
+        wanted = [number for number in handled if not (is_nohup and number is signal.SIGHUP)]
         before = {number: signal.signal(number, _do_nothing) for number in wanted}
         old_descriptor = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         let_signals_in()  # run.py has held them back

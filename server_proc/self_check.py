@@ -1,4 +1,4 @@
-"""The server's own view of whether it serves: a request to itself, once before it is ready, then every two seconds.
+"""The server's own view of whether it serves: a request to itself, once before it is ready, then twice a second.
 
 Owns one thread, woken by `stop`. What would hang makes the request hang: the main loop, or all the task threads.
 """
@@ -6,16 +6,20 @@ Owns one thread, woken by `stop`. What would hang makes the request hang: the ma
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 import msgspec
 import structlog
 
-INTERVAL_S = 2.0
+# With it, all threads may be busy for nearly the launcher's whole limit and none of it is lost between two requests.
+INTERVAL_S = 0.5
 FIRST_PATIENCE_S = 5.0
-PATIENCE_S = 2.0
+PATIENCE_S = 10.0
+END_S = 2.0
 
 log = structlog.get_logger()
 
@@ -62,7 +66,7 @@ class SelfCheck:
         """Wait for the thread's end; the server being closed, nothing can hold it up for long."""
         self.cancel()
         if self._thread.is_alive():
-            self._thread.join(PATIENCE_S)
+            self._thread.join(END_S)
 
     def _run(self) -> None:
         try:
@@ -81,13 +85,11 @@ class SelfCheck:
                 log.error("self_check_failed", host=self._host, port=self._port)
                 self._fail()
             return
+        self._events.alive()
         self._events.ready()
-        before = self._answered()
         while not self._stop.wait(INTERVAL_S):
-            # A request of ours that waits behind many others is no sign of a hang while those are answered.
-            if self._ask(PATIENCE_S) or self._answered() != before:
+            if self._ask(PATIENCE_S):
                 self._events.alive()
-            before = self._answered()
 
     def _fail(self) -> None:
         self.has_failed = True
@@ -105,7 +107,9 @@ class SelfCheck:
                 self._connection.timeout = timeout_s
                 self._connection.connect()
             self._connection.sock.settimeout(timeout_s)
+            answered = self._answered()
             self._connection.request("GET", "/healthz")
+            self._await_answer(self._connection.sock, answered, timeout_s)
             answer = self._connection.getresponse()
             answer.read()
             return answer.status == http.client.OK
@@ -113,6 +117,21 @@ class SelfCheck:
             log.debug("self_check_unanswered", reason=repr(error))
             self._disconnect()
             return False
+
+    def _await_answer(self, asked: socket.socket, answered: int, timeout_s: float) -> None:
+        """Wait until the answer begins.
+
+        A request of ours that waits behind many others is no sign of a hang while those are answered.
+        """
+        waiting = select.poll()
+        waiting.register(asked, select.POLLIN)
+        deadline_s = time.monotonic() + timeout_s
+        while not waiting.poll(min(INTERVAL_S, timeout_s) * 1000):
+            before, answered = answered, self._answered()
+            if answered != before:
+                self._events.alive()
+            elif time.monotonic() >= deadline_s:
+                raise TimeoutError(f"no answer within {timeout_s:g} s")
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -33,7 +33,7 @@ from ui_proc.theme import Theme
 from ui_proc.traffic_state import Delivery, TrafficState
 
 TICK_MS = 1_000
-BEAT_EVERY_TICKS = 2
+BEAT_MS = 500
 SETTINGS_FILE = "ui.ini"
 REFUSED = "the list of unsent messages is full, or the connection was stopped."
 
@@ -72,6 +72,8 @@ class Application(QObject):
         self._launcher = LauncherLink(self.control, self)
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
+        self._pulse = QTimer(self)
+        self._pulse.setInterval(BEAT_MS)
         self._connect()
 
     def run(self) -> int:
@@ -80,6 +82,8 @@ class Application(QObject):
             log.warning("fonts_missing", remedy=f"{INSTALL} {FONT_PACKAGE}")
         self.tick()
         self._timer.start()
+        self._context.heartbeat()
+        self._pulse.start()
         self.window.show()
         self.manager.start()
         self.control.start()
@@ -88,6 +92,7 @@ class Application(QObject):
         code = self._qt.exec()
         self.window.closed.disconnect(self._qt.exit)
         self._timer.stop()
+        self._pulse.stop()
         self.window.close()  # first: it keeps the settings, and the channels may take a second each to say goodbye
         self.manager.stop()
         self.control.stop()
@@ -113,6 +118,7 @@ class Application(QObject):
         self._stop_asked.connect(self._qt.exit, Qt.ConnectionType.QueuedConnection)
         self.window.painted.connect(self._context.ready)
         self._timer.timeout.connect(self.tick)
+        self._pulse.timeout.connect(self._context.heartbeat)
         self.manager.state_changed.connect(self._show_state)
         self.manager.delivered.connect(self._show_message)
         self._feed.loaded.connect(self._show_pill)
@@ -123,10 +129,7 @@ class Application(QObject):
         self.pages.messages.line_entered.connect(self._send_line)
 
     def tick(self) -> None:
-        """Move everything that shows time, once a second, and beat every other time."""
-        if self._ticks % BEAT_EVERY_TICKS == 0:
-            self._context.heartbeat()
-        self._ticks += 1
+        """Move everything that shows time; once a second."""
         now = _now()
         if self.board.roll(now.date()):
             self.pages.board.refresh()

@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -180,3 +181,90 @@ def leaking(context: ChildContext) -> int:
         log.info("memory_held", size_bytes=len(held), grandchild_pid=grandchild.pid)
         stopped.wait()
     return 0
+
+
+def parent(context: ChildContext) -> int:
+    """Start grandchildren of every kind that is hard to find again, and work."""
+    popen = subprocess.Popen
+    pids = [
+        popen(["/bin/sleep", "300"]).pid,
+        popen(["/bin/sleep", "300"], start_new_session=True).pid,
+        popen(["/bin/sleep", "300"], start_new_session=True, env={}, cwd="/").pid,
+        _daemon(),
+        _heir(),
+    ]
+    log.info("grandchildren_started", pids=pids)
+    return steady(context)
+
+
+def daemon_starting(context: ChildContext) -> int:
+    """Start a daemon, which no more has this process for a parent, and work."""
+    log.info("grandchildren_started", pids=[_daemon()])
+    return steady(context)
+
+
+def _daemon() -> int:
+    """Start a process without our environment whose parent is gone; return its pid."""
+    script = "env -i /usr/bin/setsid /bin/sleep 300 >/dev/null 2>&1 & echo $!"
+    return int(subprocess.check_output(["/bin/sh", "-c", script]))
+
+
+def _heir() -> int:
+    """Fork a process that keeps every descriptor of ours, ignores SIGTERM and does nothing; return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            signal.pause()
+    return pid
+
+
+def beating(context: ChildContext) -> int:
+    """Beat on the main thread until told to stop; block it for good at SIGUSR1, and ignore SIGABRT too at SIGUSR2."""
+    stopped = threading.Event()
+    context.on_stop(stopped.set)
+    signal.signal(signal.SIGUSR1, block_for_good)
+    signal.signal(signal.SIGUSR2, ignore_abort_and_block)
+    context.heartbeat()
+    context.ready()
+    while not stopped.wait(0.2):
+        context.heartbeat()
+    return 0
+
+
+def block_for_good(*_: object) -> None:
+    threading.Event().wait()
+
+
+def ignore_abort_and_block(*_: object) -> None:
+    signal.signal(signal.SIGABRT, signal.SIG_IGN)
+    block_for_good()
+
+
+def blockable_server(context: ChildContext) -> int:
+    """Be the real server, with a path that keeps a thread busy: /block?<seconds>."""
+    from server_proc import main
+
+    make_wsgi_app = main.make_wsgi_app
+
+    def make_blockable(*arguments: Any) -> Any:
+        app = make_wsgi_app(*arguments)
+
+        def blockable(environ: dict[str, Any], start_response: Any) -> Any:
+            if environ["PATH_INFO"] == "/block":
+                threading.Event().wait(float(environ["QUERY_STRING"]))
+            return app(environ, start_response)
+
+        return blockable
+
+    main.make_wsgi_app = make_blockable
+    return main.run(context)
+
+
+def blockable_ui(context: ChildContext) -> int:
+    """Be the real ui, whose GUI thread blocks for good at SIGUSR1."""
+    from ui_proc import main
+
+    signal.signal(signal.SIGUSR1, block_for_good)
+    return main.run(context)

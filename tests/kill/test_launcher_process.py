@@ -9,6 +9,7 @@ from multiprocessing.connection import wait
 import pytest
 
 from ipc.child import ChildSettings
+from launcher.descendants import Descendants
 from launcher.pipe_words import Ready, Spawned, Stop
 from launcher.process import ChildProcess, ExitStatus, Handed
 from tests.kill.conftest import DEADLINE_S
@@ -17,7 +18,7 @@ SETTINGS = ChildSettings(name="x", run_id="r", socket="s", control_socket="c", u
 
 
 def make(function: str) -> ChildProcess:
-    return ChildProcess("x", Handed(entry=f"tests.kill.children:{function}", log_level="info"))
+    return ChildProcess("x", Handed(entry=f"tests.kill.children:{function}", log_level="info"), Descendants())
 
 
 def end(process: ChildProcess) -> None:

@@ -41,7 +41,7 @@ def test_arguments_beat_the_environment_and_that_the_file(
     launched: list[tuple[Settings, tuple[ChildSpec, ...]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "axon.toml"
-    file.write_text('port = 1\nlog-level = "debug"\nlog_format = "json"\nexit-on-fatal = true\n')
+    file.write_text('port = 1\nlog-level = "debug"\nlog_format = "json"\nexit-on-fatal = true\nhang-after = 7.5\n')
     monkeypatch.setenv("AXON_PORT", "2")
     monkeypatch.setenv("AXON_LOG_LEVEL", "error")
     monkeypatch.setenv("AXON_CONFIG", str(file))
@@ -49,12 +49,8 @@ def test_arguments_beat_the_environment_and_that_the_file(
     cli.main(["--port", "3"])
 
     settings = launched[0][0]
-    assert (settings.port, settings.log_level, settings.log_format, settings.exit_on_fatal) == (
-        3,
-        "error",
-        "json",
-        True,
-    )
+    assert (settings.port, settings.log_level, settings.log_format) == (3, "error", "json")
+    assert (settings.exit_on_fatal, settings.hang_after) == (True, 7.5)
 
 
 @pytest.mark.parametrize("where", ["argument", "environment", "file"])

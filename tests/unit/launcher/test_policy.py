@@ -16,6 +16,7 @@ from launcher.policy_types import (
     Child,
     Event,
     Exited,
+    FellSilent,
     GiveUp,
     KillRequested,
     Limits,
@@ -33,6 +34,7 @@ from launcher.policy_types import (
     Ticked,
 )
 
+DUMP = (SendSignal("SIGABRT"), SendSignal("SIGCONT"))
 CRASH = Exited(exit_code=1, reason="exit code 1")
 
 
@@ -288,11 +290,32 @@ def test_a_child_that_is_not_ready_in_time_is_dumped_killed_and_counted() -> Non
     it = Clocked()
     it.start()
 
-    assert it.feed(Ticked(), after_s=30.0) == (ReportHung("not ready within 30 s"), SendSignal("SIGABRT"))
-    assert it.feed(Ticked(), after_s=1.0) == (SendSignal("SIGKILL"),)
+    assert it.feed(Ticked(), after_s=30.0) == (ReportHung("not ready within 30 s"), *DUMP)
+    assert it.feed(Ticked(), after_s=0.5) == (SendSignal("SIGKILL"),)
     assert it.feed(Exited(exit_code=None, signal="SIGKILL", reason="killed by SIGKILL")) == (
         ScheduleRestart(0.25, 1, "not ready within 30 s"),
     )
+
+
+def test_a_child_that_falls_silent_is_dumped_killed_and_counted() -> None:
+    it = Clocked()
+    it.start()
+    it.feed(BecameReady())
+
+    assert it.feed(FellSilent("no heartbeat for 5 s"), after_s=20.0) == (ReportHung("no heartbeat for 5 s"), *DUMP)
+    assert it.child.state is State.STOPPING
+    assert it.feed(FellSilent("no heartbeat for 5 s")) == (), "once"
+    assert it.feed(Exited(exit_code=None, signal="SIGABRT", reason="killed by SIGABRT"), after_s=0.1) == (
+        ScheduleRestart(0.0, 1, "no heartbeat for 5 s"),
+        Start(),
+    )
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.RUNNING])
+def test_only_a_child_that_is_ready_can_fall_silent(state: State) -> None:
+    it = Clocked(state=state)
+    assert it.feed(FellSilent("no heartbeat for 5 s")) == ()
+    assert it.child.state is state
 
 
 def test_a_stop_of_a_hung_child_does_not_bring_it_back() -> None:
@@ -329,6 +352,7 @@ EVENTS = st.one_of(
     st.just(KillRequested()),
     st.just(BecameReady()),
     st.just(Ticked()),
+    st.just(FellSilent("no heartbeat for 5 s")),
     st.builds(StopRequested, st.floats(-5, 5).map(lambda offset_s: 1000 + offset_s)),
     st.builds(StartFailed, st.just("no socket")),
     st.builds(

@@ -51,6 +51,17 @@ def test_a_path_of_107_bytes_leaves_room_for_the_control_socket() -> None:
     assert Path(found.control_socket).parent == Path("/tmp")
 
 
+@pytest.mark.parametrize("hang_after", [0, 2.0, 5, 86_400.0])
+def test_a_limit_for_hanging_may_be_none(tmp_path: Path, hang_after: float) -> None:
+    assert checked(settings(tmp_path, hang_after=hang_after), {}).hang_after == hang_after
+
+
+@pytest.mark.parametrize("hang_after", [-1.0, 0.5, 1.99, 86_401.0, float("nan"), float("inf")])
+def test_a_limit_for_hanging_that_makes_no_sense_is_named(tmp_path: Path, hang_after: float) -> None:
+    with pytest.raises(SettingsError, match=r"--hang-after .*: choose 2 to 86400 seconds, or 0"):
+        checked(settings(tmp_path, hang_after=hang_after), {})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "0.0.0.0", "::", "192.168.1.5"])
 def test_an_address_is_accepted_for_the_server_to_judge(tmp_path: Path, host: str) -> None:
     assert checked(settings(tmp_path, host=host), {}).host == host

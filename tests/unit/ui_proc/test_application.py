@@ -120,9 +120,10 @@ def test_a_line_that_cannot_travel_is_an_error_and_stays(app, qtbot, monkeypatch
     assert app.pages.messages.line.text() == "gate open"
 
 
-def test_a_tick_beats_and_moves_the_uptimes(app, context):
+def test_the_gui_thread_beats_on_its_own_timer(app, context):
+    assert app._pulse.interval() <= 500, "half a second, as the server does"
     before = context.heartbeats
-    app.tick()
+    app._pulse.timeout.emit()
     assert context.heartbeats == before + 1
 
 

@@ -1,0 +1,74 @@
+"""Watches the pulses of the children that are ready.
+
+Owns what `watchdog` needs to know of each: its pulse, and what the kernel says of its threads. Must not know what is
+done about a child that hangs. Used by the supervisor's thread alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from launcher.process import ChildProcess
+from launcher.watchdog import Load, Watch, begin, look
+
+
+class HangWatch:
+    """A child is watched from `begin` on, if it beats at all; a limit of 0 means that none is."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._watches: dict[ChildProcess, Watch] = {}
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `hung` next has something to do."""
+        return min((watch.due_s for watch in self._watches.values()), default=None)
+
+    def begin(self, process: ChildProcess, now: float) -> None:
+        """Watch a child that has just become ready."""
+        if self._limit_s:
+            self._watches[process] = begin(self._limit_s, now)
+
+    def end(self, process: ChildProcess) -> None:
+        """Watch it no more; one that is not watched is left alone."""
+        self._watches.pop(process, None)
+
+    def hung(self, now: float) -> list[tuple[ChildProcess, str]]:
+        """Return the children that hang, with the reason in words; they are watched no more."""
+        due = [process for process, watch in self._watches.items() if watch.due_s <= now]
+        return [(process, self._reason(process)) for process in due if self._hangs(process, now)]
+
+    def _hangs(self, process: ChildProcess, now: float) -> bool:
+        beat_s = process.pulse.last_s()
+        if beat_s is None:
+            # It has never promised to beat.
+            self._watches[process] = begin(self._limit_s, now)
+            return False
+        self._watches[process], is_hung = look(self._watches[process], beat_s, _load(process.pid), now)
+        if is_hung:
+            self.end(process)
+        return is_hung
+
+    def _reason(self, process: ChildProcess) -> str:
+        reason = f"no heartbeat for {self._limit_s:g} s"
+        return f"{reason}: the process is stopped" if _is_stopped(process.pid) else reason
+
+
+def _load(pid: int) -> Load:
+    run_ns = waited_ns = 0
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            run, waited, _slices = (task / "schedstat").read_text().split()
+            run_ns, waited_ns = run_ns + int(run), waited_ns + int(waited)
+    except (OSError, ValueError):
+        pass  # it has just died, or the kernel does not count: then nobody is taken for starved
+    return Load(run_ns / 1e9, waited_ns / 1e9)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
