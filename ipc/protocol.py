@@ -126,6 +126,7 @@ FromServer = Welcome | Message | Gap | Reply | IdAck | Ping | Pong | Bye
 _encode = msgspec.json.Encoder().encode
 _decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 _PLAIN = frozenset({str, int, bool, type(None)})
+_CONTAINERS = (dict, list, tuple)
 _anything_decoder = msgspec.json.Decoder()
 
 
@@ -157,7 +158,9 @@ def encode_payload(payload: Payload) -> bytes:
         raise PayloadError(f"a payload is a dict (or a str), not {type(payload).__name__}")
     try:
         encoded = _encode(payload)
-        is_sound = _is_plain(payload) or (_decode_payload(encoded) == payload and _is_shallow(encoded))
+        is_sound = _is_plain(payload) or (
+            _decode_payload(encoded) == payload and (_is_shallow(encoded) or _has_levels_to_spare(payload, MAX_DEPTH))
+        )
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise PayloadError(_culprit(payload) or f"payload: {error}") from error
     if not is_sound and (culprit := _culprit(payload)):
@@ -176,6 +179,16 @@ def _is_plain(payload: Payload) -> bool:
 def _is_shallow(encoded: bytes) -> bool:
     """Tell cheaply that a payload cannot be too deep: it has fewer brackets than the levels that are allowed."""
     return encoded.count(b"{") + encoded.count(b"[") <= MAX_DEPTH
+
+
+def _has_levels_to_spare(value: Any, levels: int) -> bool:
+    """Tell of a long payload, a tenth as fast as it is encoded, that no container in it is as deep as `levels`."""
+    if levels == 0:
+        return False
+    for inner in value.values() if isinstance(value, dict) else value:
+        if isinstance(inner, _CONTAINERS) and not _has_levels_to_spare(inner, levels - 1):
+            return False
+    return True
 
 
 def _culprit(value: object, path: str = "payload", depth: int = 0) -> str | None:

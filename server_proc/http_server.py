@@ -21,7 +21,8 @@ from server_proc.json_body import MAX_BULK_BYTES
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-THREADS = 8
+# As many posters may wait for one commit; a thread that waits costs next to nothing.
+THREADS = 64
 CONNECTION_LIMIT = 512
 # From here on a new connection takes the place of the one that has been quiet for longest.
 CROWDED = CONNECTION_LIMIT - 64

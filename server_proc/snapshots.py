@@ -6,6 +6,7 @@ Knows SQL and the messages; knows nothing of the channel but how large a page ma
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -30,8 +31,8 @@ class SnapshotReader:
     def snapshot(self, limit: int, max_bytes: int, now_ms: int) -> dict[str, Any]:
         """Return the newest marks, the people, the figures and the seq they reflect, all of one moment."""
         with self._lock, self._database.read() as connection:
-            marks = newest_marks(connection, _BEYOND_EVERY_SEQ, limit)
-            people = people_after(connection, "")
+            people_page, people_bytes = _people_page(people_after(connection, ""), max_bytes // 4)
+            marks_page = _marks_page(newest_marks(connection, _BEYOND_EVERY_SEQ, limit), max_bytes - people_bytes)
             if not self._tally.covers(now_ms):
                 self._tally = DayTally(now_ms)
             self._tally.bring_up_to_date(connection)
@@ -42,43 +43,41 @@ class SnapshotReader:
                 "peopleToday": self._tally.people,
                 "perHour": self._tally.per_hour,
             }
-        people_page, people_bytes = _people_page(people, max_bytes // 4)
-        marks_page = _marks_page(marks, max_bytes - people_bytes)
         return {"type": "snapshot", **figures, **marks_page, **people_page}
 
     def marks(self, before_seq: int, limit: int, max_bytes: int) -> dict[str, Any]:
         """Return the newest marks before a row number."""
         with self._database.read() as connection:
-            marks = newest_marks(connection, before_seq, limit)
-        return {"type": "marks", **_marks_page(marks, max_bytes)}
+            return {"type": "marks", **_marks_page(newest_marks(connection, before_seq, limit), max_bytes)}
 
     def people(self, after_id: str, max_bytes: int) -> dict[str, Any]:
         """Return people in the order of their ids, those after one."""
         with self._database.read() as connection:
-            people = people_after(connection, after_id)
-        people_page, _ = _people_page(people, max_bytes)
+            people_page, _ = _people_page(people_after(connection, after_id), max_bytes)
         return {"type": "people", **people_page}
 
 
-def _marks_page(marks: list[Mark], max_bytes: int) -> dict[str, Any]:
-    messages, _ = _first_that_fit([mark_message(mark) for mark in marks], max_bytes)
+def _marks_page(marks: Iterable[Mark], max_bytes: int) -> dict[str, Any]:
+    messages, _ = _first_that_fit(map(mark_message, marks), max_bytes)
     oldest = messages[-1]["markSeq"] if messages else 0
     return {"marks": messages, "nextBeforeSeq": oldest if oldest > 1 else None}  # row numbers begin with 1
 
 
 def _people_page(people: list[Person], max_bytes: int) -> tuple[dict[str, Any], int]:
     """Return the page and its size."""
-    messages, size_bytes = _first_that_fit([person_message(person) for person in people], max_bytes)
+    messages, size_bytes = _first_that_fit(map(person_message, people), max_bytes)
     has_more = len(messages) < len(people)
     return {"people": messages, "nextAfterPerson": messages[-1]["personId"] if has_more else None}, size_bytes
 
 
-def _first_that_fit(messages: list[dict[str, Any]], max_bytes: int) -> tuple[list[dict[str, Any]], int]:
+def _first_that_fit(messages: Iterable[dict[str, Any]], max_bytes: int) -> tuple[list[dict[str, Any]], int]:
     """Return as many of the first messages as fit with a comma each, and their size."""
+    fitting: list[dict[str, Any]] = []
     size_bytes = 0
-    for count, message in enumerate(messages):
+    for message in messages:
         larger_bytes = size_bytes + len(msgspec.json.encode(message)) + 1
         if larger_bytes > max_bytes:
-            return messages[:count], size_bytes
+            break
+        fitting.append(message)
         size_bytes = larger_bytes
-    return messages, size_bytes
+    return fitting, size_bytes

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from enum import Enum
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -104,10 +105,11 @@ class MarkStore:
             return [_mark(row) for row in connection.execute(sql, msgspec.structs.asdict(query)).fetchall()]
 
 
-def newest_marks(connection: sqlite3.Connection, before_seq: int, limit: int) -> list[Mark]:
-    """Return the newest marks before a row number, newest row first, as of the view that `connection` has."""
+def newest_marks(connection: sqlite3.Connection, before_seq: int, limit: int) -> Iterator[Mark]:
+    """Yield the newest marks before a row number, newest row first, as of the view that `connection` has."""
     sql = f"SELECT {_COLUMNS} FROM marks WHERE mark_seq < ? ORDER BY mark_seq DESC LIMIT ?"  # noqa: S608  constants
-    return [_mark(row) for row in connection.execute(sql, (before_seq, limit)).fetchall()]
+    with closing(connection.execute(sql, (before_seq, limit))) as rows:
+        yield from map(_mark, rows)
 
 
 def _recall(connection: sqlite3.Connection, new: NewMark, now_ms: int) -> Recorded | None:
@@ -149,5 +151,14 @@ def _get(connection: sqlite3.Connection, mark_seq: int) -> Mark:
     return _mark(connection.execute(sql, (mark_seq,)).fetchone())
 
 
-def _mark(row: Sequence[object]) -> Mark:
-    return msgspec.convert(dict(zip(Mark.__struct_fields__, row, strict=True)), Mark)
+def _mark(row: Sequence[Any]) -> Mark:
+    mark_seq, mark_id, person_id, timestamp_ms, received_ms, source, void_reason = row
+    return Mark(
+        mark_seq=mark_seq,
+        id=mark_id,
+        person_id=person_id,
+        timestamp_ms=timestamp_ms,
+        received_ms=received_ms,
+        source=source,
+        void_reason=void_reason,
+    )

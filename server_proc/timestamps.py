@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ONE_MS = timedelta(milliseconds=1)
@@ -45,8 +46,13 @@ def parse_timestamp_ms(text: str) -> int:
 
 def format_timestamp(unix_ms: int) -> str:
     """Return "2026-01-31T08:00:00.000Z" for unix milliseconds."""
-    moment = EPOCH + unix_ms * ONE_MS
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    unix_s, ms = divmod(unix_ms, 1000)
+    return f"{_format_second(unix_s)}.{ms:03}Z"
+
+
+@lru_cache(maxsize=4096)  # what is formatted together lies close together: formatting is most of a message's cost
+def _format_second(unix_s: int) -> str:
+    return (EPOCH + timedelta(seconds=unix_s)).isoformat()[:19]
 
 
 def start_of_local_day_ms(now_ms: int) -> int:

@@ -212,6 +212,21 @@ def test_a_scalar_of_a_class_of_its_own_is_refused_by_its_path(base):
         encode_payload({"a": {"b": [0, own("1")]}})
 
 
+def test_a_long_sound_payload_is_not_searched_for_what_is_wrong_in_it(monkeypatch):
+    """That takes ten times as long as encoding it."""
+    monkeypatch.setattr("ipc.protocol._culprit", None)
+    payload = {"rows": [{"n": n, "inner": [n, {}]} for n in range(1000)]}
+    assert json.loads(encode_payload(payload)) == payload
+
+
+@pytest.mark.parametrize("position", [0, 500, 999])
+def test_one_that_is_too_deep_is_found_among_many(position):
+    rows = [nested(1) for _ in range(1000)]
+    rows[position] = nested(MAX_DEPTH)
+    with pytest.raises(PayloadError, match="nested deeper than 200"):
+        encode_payload({"rows": rows})
+
+
 def test_a_payload_may_be_nested_to_the_limit_and_no_deeper():
     assert json.loads(encode_payload(nested(MAX_DEPTH))) == nested(MAX_DEPTH)
     with pytest.raises(PayloadError, match="nested deeper than 200"):
