@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.unit.ui_proc.conftest import EIGHT, TODAY
-from ui_proc.state import Applied, BoardState, Counts, Mark, MessageError, Snapshot, read_mark, read_snapshot
+from ui_proc.state import Applied, BoardState, Counts, Mark, MessageError, Snapshot, read_change, read_snapshot
 
 MESSAGE = {
     "type": "attendance",
@@ -30,14 +30,14 @@ def snapshot(seq, marks=(), total=None, today=0):
 
 
 def test_read_mark_takes_the_travelling_form():
-    mark = read_mark(MESSAGE)
+    mark = read_change(MESSAGE)
     assert (mark.mark_seq, mark.person_id, mark.source) == (4, "12345", "Gate A")
     assert mark.timestamp == EIGHT
     assert mark.received_at - mark.timestamp == timedelta(milliseconds=250)
 
 
 def test_a_mark_without_a_source_has_none():
-    assert read_mark(MESSAGE | {"source": None}).source is None
+    assert read_change(MESSAGE | {"source": None}).source is None
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_a_mark_without_a_source_has_none():
 )
 def test_a_mark_that_does_not_fit_is_refused_naming_the_field(field, value):
     with pytest.raises(MessageError, match=field):
-        read_mark(MESSAGE | {field: value})
+        read_change(MESSAGE | {field: value})
 
 
 def test_a_missing_field_is_named():
     with pytest.raises(MessageError, match="personId"):
-        read_mark({key: value for key, value in MESSAGE.items() if key != "personId"})
+        read_change({key: value for key, value in MESSAGE.items() if key != "personId"})
 
 
 def test_a_snapshot_that_does_not_fit_is_refused_naming_the_field():
