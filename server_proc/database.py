@@ -25,6 +25,7 @@ from server_proc.schema import BUSY_TIMEOUT_S, connect, create_file, migrate
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 CLOSE_PATIENCE_S = 1.0
 LOG_PATIENCE_MS = 250
+WRITER_CACHE_KB = 16_000
 REMEDY = "restore a backup of it, move it away, or use another --state-dir"
 
 
@@ -122,6 +123,8 @@ def open_database(path: Path, migrations_dir: Path = MIGRATIONS_DIR) -> Database
         connection = connect(path)
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            # The pages of the indexes that marks go into; the default of 2 MB is too small for a million of them.
+            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
             migrate(connection, path, migrations_dir)
         except BaseException:
             connection.close()
