@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := run.py ipc launcher server_proc ui_proc tests
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check bench bench-marks lock clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python run.py
@@ -21,6 +21,10 @@ check: $(VENV)/.installed-dev
 # Ratios against other channels, measured side by side: a table, and build/bench-ipc.json.
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Marks over HTTP and to a ui: rates against an empty route, latencies, snapshots, growth; and build/bench-marks.json.
+bench-marks: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.bench.marks $(ARGS)
 
 # Pins and hashes anew what requirements*.in ask for.
 lock: $(VENV)/.installed-dev
