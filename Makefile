@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := run.py ipc launcher server_proc ui_proc tests
 
-.PHONY: run test check cover bench lock clean
+.PHONY: run test check cover bench bench-marks lock clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python run.py
@@ -29,6 +29,10 @@ cover: $(VENV)/.installed-dev
 # channel, recovery and start.
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Marks over HTTP and to a ui: rates against an empty route, latencies, snapshots, growth; and build/bench-marks.json.
+bench-marks: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.bench.marks $(ARGS)
 
 # Pins and hashes anew what requirements*.in ask for.
 lock: $(VENV)/.installed-dev

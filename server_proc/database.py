@@ -26,6 +26,7 @@ DATABASE_NAME = "attendance.db"  # in the state directory
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 CLOSE_PATIENCE_S = 1.0
 LOG_PATIENCE_MS = 250
+WRITER_CACHE_KB = 16_000
 REMEDY = "restore a backup of it, move it away, or use another --state-dir"
 
 
@@ -127,6 +128,8 @@ def open_database(path: Path, migrations_dir: Path = MIGRATIONS_DIR) -> Database
         connection = connect(path)
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            # The pages of the indexes that marks go into; the default of 2 MB is too small for a million of them.
+            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
             migrate(connection, path, migrations_dir)
         except BaseException:
             connection.close()

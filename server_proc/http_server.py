@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
 from server_proc.http_channel import Channel
+from server_proc.http_crowd import CONNECTION_LIMIT, CROWDED, accept_many, make_room
 from server_proc.json_body import MAX_BULK_BYTES
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 # As many posters may wait for one commit; a thread that waits costs next to nothing.
 THREADS = 64
-CONNECTION_LIMIT = 512
-# From here on a new connection takes the place of the one that has been quiet for longest.
-CROWDED = CONNECTION_LIMIT - 64
 MAX_HEADER_BYTES = 32 << 10
 # The application refuses what is over its limit and keeps the connection; this is where reading ends. Chunked bodies
 # are counted with their framing here.
@@ -62,6 +60,7 @@ class HttpServer:
             ident="axon",
         )
         self._server.channel_class = Channel
+        self._server.handle_accept = accept_many(self._server)
         self._server.is_draining = False
         self._server.answered = 0
         self._server.on_refused = None
@@ -115,10 +114,7 @@ class HttpServer:
         """Keep those who never finish what they begin from keeping everybody else out."""
         channels = self._server.active_channels
         if len(channels) > CROWDED:
-            quiet = [channel for channel in channels.values() if channel.owes_nothing and not channel.will_close]
-            if quiet:
-                # Who was never answered goes first: a flood of these must not cost a reader its connection.
-                min(quiet, key=lambda channel: (channel.was_answered, channel.last_activity)).will_close = True
+            make_room(channels.values())
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + MAINTENANCE_S
             for channel in list(channels.values()):

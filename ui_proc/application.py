@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 from PySide6.QtCore import QObject, QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QFontDatabase
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 
 from ipc import ChildContext, ClientState, Message, PayloadError, SocketManager
+from ui_proc.board_actions import BoardActions, ask_in_dialog
 from ui_proc.board_feed import BoardFeed
 from ui_proc.board_model import BoardModel
 from ui_proc.board_view import BoardView
@@ -69,6 +71,7 @@ class Application(QObject):
         )
         self.window = MainWindow(self.pages, theme, stored)
         self._feed = BoardFeed(self.manager, self.board, self)
+        self.actions = BoardActions(self.manager, partial(ask_in_dialog, self.window), self)
         self._launcher = LauncherLink(self.control, self)
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
@@ -127,6 +130,10 @@ class Application(QObject):
         self._launcher.silenced.connect(self._show_silence)
         self.board.published.connect(self._log_shown)
         self.pages.messages.line_entered.connect(self._send_line)
+        self.pages.board.mark_asked.connect(self.actions.mark_by_hand)
+        self.pages.board.void_asked.connect(self.actions.void)
+        self.pages.board.rename_asked.connect(self.actions.rename)
+        self.actions.refused.connect(self._show_refusal)
 
     def tick(self) -> None:
         """Move everything that shows time; once a second."""
@@ -165,6 +172,11 @@ class Application(QObject):
     def _log_shown(self, count: int) -> None:
         state = self.board.state
         log.debug("marks_shown", added=count, rows=len(state.rows), newest_seq=state.newest_seq)
+
+    def _show_refusal(self, reason: str) -> None:
+        box = QMessageBox(QMessageBox.Icon.Warning, "Not done", reason, parent=self.window)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()  # does not wait: the board goes on behind it
 
     def _send_line(self, text: str) -> None:
         payload: dict[str, Any] = {"type": "action", "action": "note", "text": text}

@@ -27,6 +27,8 @@ ROW_ROLE = Qt.ItemDataRole.UserRole  # the row object itself, for delegates and 
 FILTER_ROLE = Qt.ItemDataRole.UserRole + 1  # everything a filter looks at, in one text
 FRESH_ROLE = Qt.ItemDataRole.UserRole + 2  # the row came with the newest batch
 
+VOID_ROLE = Qt.ItemDataRole.UserRole + 3  # the row does not count any more
+
 
 class Rows(Protocol):
     """What the model needs to know of the rows that its source holds."""

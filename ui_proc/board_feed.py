@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from ipc import ClientState, Message, RequestError, SocketManager
 from ui_proc.board_model import BoardModel
-from ui_proc.state import MARK_TYPE, MessageError, read_mark, read_snapshot
+from ui_proc.state import Mark, MessageError, Snapshot, read_change, read_page, read_snapshot
 
 RETRY_MS, RETRY_MAX_MS = 500, 10_000
 
@@ -54,15 +54,15 @@ class BoardFeed(QObject):
         self._ask()
 
     def _take(self, message: Message) -> None:
-        if message.payload.get("type") != MARK_TYPE:
-            return
         try:
-            mark = read_mark(message.payload)
+            change = read_change(message.payload)
         except MessageError as error:
             log.warning("mark_ignored", seq=message.seq, reason=str(error))
             return
-        log.debug("mark_received", seq=message.seq, request_id=message.payload.get("requestId"))
-        self._model.apply(message.seq, mark)
+        if change is not None:
+            if isinstance(change, Mark):
+                log.debug("mark_received", seq=message.seq, request_id=message.payload.get("requestId"))
+            self._model.apply(message.seq, change)
 
     def _ask(self) -> None:
         self._retry_timer.stop()
@@ -78,10 +78,34 @@ class BoardFeed(QObject):
             self._refused(reply)
             return
         try:
-            snapshot = read_snapshot(reply)
+            self._complete(number, read_snapshot(reply))
         except MessageError as error:
             self._try_later("bad_snapshot", str(error))
+
+    def _complete(self, number: int, snapshot: Snapshot) -> None:
+        """Ask for the next page that the snapshot lacks; show it once it lacks none."""
+        lacking = self._model.state.rows.max_rows - len(snapshot.marks)
+        if snapshot.next_before_seq is not None and lacking > 0:
+            page = {"type": "marks", "beforeSeq": snapshot.next_before_seq, "limit": lacking}
+        elif snapshot.next_after_person is not None:
+            page = {"type": "people", "afterPerson": snapshot.next_after_person}
+        else:
+            self._load(snapshot)
             return
+        self._manager.request(page, partial(self._continued, number, snapshot))
+
+    def _continued(self, number: int, snapshot: Snapshot, reply: dict[str, Any] | RequestError) -> None:
+        if number != self._asked:
+            return
+        if isinstance(reply, RequestError):
+            self._refused(reply)
+            return
+        try:
+            self._complete(number, snapshot.with_page(read_page(reply)))
+        except MessageError as error:
+            self._try_later("bad_snapshot", str(error))
+
+    def _load(self, snapshot: Snapshot) -> None:
         if not self._model.load(snapshot):
             self._ask()
             return

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from datetime import date, datetime, tzinfo
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from ui_proc import wording
-from ui_proc.batched_model import FILTER_ROLE, FRESH_ROLE, ROOT, ROW_ROLE, BatchedTableModel, Index
-from ui_proc.state import Applied, BoardState, Mark, Snapshot
+from ui_proc.batched_model import FILTER_ROLE, FRESH_ROLE, ROOT, ROW_ROLE, VOID_ROLE, BatchedTableModel, Index
+from ui_proc.state import Applied, BoardState, Change, Mark, Snapshot
 
 TIME, PERSON, SOURCE, DELAY = range(4)
 HEADERS = ("Time", "Person", "Source", "Delay")
@@ -27,7 +27,10 @@ class BoardModel(BatchedTableModel):
     Signals:
         published(object): inherited; the number of rows (int) that a batch brought.
         modelReset(): Qt's; a snapshot replaced every row.
+        altered(): a void or a name; the rows are the same, what they show is not.
     """
+
+    altered = Signal()
 
     def __init__(self, state: BoardState, zone: tzinfo | None = None, parent: QObject | None = None) -> None:
         super().__init__(state, HEADERS, parent)
@@ -39,10 +42,13 @@ class BoardModel(BatchedTableModel):
         self._fresh_timer.setInterval(FRESH_MS)
         self._fresh_timer.timeout.connect(self._settle)
 
-    def apply(self, seq: int, mark: Mark) -> Applied:
-        """Take in a mark; it is shown with the next batch."""
-        applied = self.state.apply(seq, mark)
+    def apply(self, seq: int, change: Change) -> Applied:
+        """Take in a change; a mark is shown with the next batch."""
+        applied = self.state.apply(seq, change)
         self.schedule()
+        if applied is Applied.CHANGED:
+            self._repaint_rows(self.rowCount())
+            self.altered.emit()
         return applied
 
     def publish(self) -> None:
@@ -78,15 +84,18 @@ class BoardModel(BatchedTableModel):
         if column == TIME:
             return wording.local_time(mark.timestamp, self.state.day, self._zone)
         if column == PERSON:
-            return mark.person_id
+            name = self.state.name_of(mark.person_id)
+            return mark.person_id if name is None else f"{name}  ({mark.person_id})"
         if column == SOURCE:
             return mark.source or NO_SOURCE
         return wording.received_delay(mark.timestamp, mark.received_at)
 
     def _tool_tip(self, mark: Mark, column: int) -> str:
+        reason = self.state.void_reason(mark)
+        void = "" if reason is None else f"\nVoided: {reason}"
         if column in (TIME, DELAY):
-            return f"Marked {self._full_time(mark.timestamp)}\nReceived {self._full_time(mark.received_at)}"
-        return self._text(mark, column)
+            return f"Marked {self._full_time(mark.timestamp)}\nReceived {self._full_time(mark.received_at)}{void}"
+        return f"{self._text(mark, column)}{void}"
 
     def _full_time(self, moment: datetime) -> str:
         return moment.astimezone(self._zone).isoformat(sep=" ", timespec="milliseconds")
@@ -95,7 +104,10 @@ class BoardModel(BatchedTableModel):
         return mark
 
     def _filter_text(self, mark: Mark, _column: int) -> str:
-        return f"{mark.person_id}\n{mark.source or ''}"
+        return f"{self._text(mark, PERSON)}\n{mark.source or ''}"
+
+    def _is_void(self, mark: Mark, _column: int) -> bool:
+        return self.state.void_reason(mark) is not None
 
     def _settle(self) -> None:
         count, self._fresh_rows = self._fresh_rows, 0
@@ -111,4 +123,5 @@ _ROLES: dict[int, Callable[[BoardModel, Mark, int], Any]] = {
     int(Qt.ItemDataRole.ToolTipRole): BoardModel._tool_tip,
     int(ROW_ROLE): BoardModel._row,
     int(FILTER_ROLE): BoardModel._filter_text,
+    int(VOID_ROLE): BoardModel._is_void,
 }

@@ -7,14 +7,27 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMenu,
+    QPushButton,
+    QStackedLayout,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ui_proc.arrivals_chart import ArrivalsChart
+from ui_proc.batched_model import ROW_ROLE
 from ui_proc.board_model import PERSON, SOURCE, BoardModel
 from ui_proc.empty_state import EmptyState
 from ui_proc.figure_card import FigureCard
 from ui_proc.mark_delegate import ROW_HEIGHT_PX, MarkDelegate
 from ui_proc.row_table import RowTable
+from ui_proc.state import Mark
 from ui_proc.theme import Theme
 
 MARGIN_PX = 16
@@ -24,10 +37,19 @@ COLUMN_WIDTHS_PX = (170, 240, 200, 150)
 
 
 class BoardView(QWidget):
-    """The board over a BoardModel; no signals of its own.
+    """The board over a BoardModel.
+
+    Signals:
+        mark_asked(): somebody is to be marked by hand.
+        void_asked(object): this Mark is not to count.
+        rename_asked(str, str): the person of this id has this name so far, and is to have another.
 
     The model's `published` and `modelReset` bring it up to date; `show_time` moves the chart's current hour.
     """
+
+    mark_asked = Signal()
+    void_asked = Signal(object)
+    rename_asked = Signal(str, str)
 
     def __init__(self, model: BoardModel, theme: Theme, url: str) -> None:
         super().__init__()
@@ -48,10 +70,14 @@ class BoardView(QWidget):
         self.table = RowTable(model, ROW_HEIGHT_PX)
         self.table.setItemDelegate(MarkDelegate(theme, self.table))
         self.table.set_widths(COLUMN_WIDTHS_PX, PERSON, SOURCE)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(self._open_menu)
+        self.mark_button = QPushButton("Mark by hand\N{HORIZONTAL ELLIPSIS}")
+        self.mark_button.clicked.connect(lambda: self.mark_asked.emit())
         self.empty = EmptyState()
         self._stack = QStackedLayout()
         self._lay_out()
-        for signal in (model.published, model.modelReset):
+        for signal in (model.published, model.modelReset, model.altered):
             signal.connect(self.refresh)
         theme.changed.connect(self.table.viewport().update)
         self.refresh()
@@ -75,6 +101,22 @@ class BoardView(QWidget):
         self.total.show_figure(counts.total if is_known else None)
         self._refresh_chart()
         self._refresh_rows()
+
+    def menu_for(self, mark: Mark) -> QMenu:
+        """Return what can be done with a mark."""
+        menu = QMenu(self.table)
+        void = menu.addAction("Void\N{HORIZONTAL ELLIPSIS}", lambda: self.void_asked.emit(mark))
+        void.setEnabled(self._model.state.void_reason(mark) is None)
+        name = self._model.state.name_of(mark.person_id) or ""
+        menu.addAction("Rename person\N{HORIZONTAL ELLIPSIS}", lambda: self.rename_asked.emit(mark.person_id, name))
+        return menu
+
+    def _open_menu(self, position: QPoint) -> None:
+        mark = self.table.indexAt(position).data(ROW_ROLE)
+        if mark is not None:
+            menu = self.menu_for(mark)
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.popup(self.table.viewport().mapToGlobal(position))
 
     def _refresh_chart(self) -> None:
         per_hour = self._model.state.per_hour
@@ -118,6 +160,7 @@ class BoardView(QWidget):
         tools.setSpacing(SPACING_PX)
         tools.addWidget(self.filter, 1)
         tools.addWidget(self.shown)
+        tools.addWidget(self.mark_button)
         rows = QFrame()
         rows.setProperty("role", "card")
         rows.setLayout(self._stack)

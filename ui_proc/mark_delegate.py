@@ -11,7 +11,7 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
-from ui_proc.batched_model import ROW_ROLE
+from ui_proc.batched_model import ROW_ROLE, VOID_ROLE
 from ui_proc.board_model import DELAY, PERSON, SOURCE, TIME
 from ui_proc.cell_paint import PADDING_PX, draw_elided, paint_ground
 from ui_proc.state import Mark
@@ -21,6 +21,7 @@ ROW_HEIGHT_PX = 40
 AVATAR_PX = 26
 CHIP_HEIGHT_PX = 22
 HUES = 12
+VOID_OPACITY = 0.55
 
 
 class MarkDelegate(QStyledItemDelegate):
@@ -41,15 +42,20 @@ class MarkDelegate(QStyledItemDelegate):
         area = paint_ground(painter, option, index, self._theme.colors)
         mark = index.data(ROW_ROLE)
         text = str(index.data() or "")
+        if index.data(VOID_ROLE):
+            painter.setOpacity(VOID_OPACITY)
+            font = painter.font()
+            font.setStrikeOut(True)  # every font of a cell is made from this one
+            painter.setFont(font)
         if index.column() == PERSON:
-            self._paint_person(painter, area, mark)
+            self._paint_person(painter, area, mark, text)
         elif index.column() == SOURCE and mark.source:
             self._paint_chip(painter, area, text)
         else:
             self._paint_plain(painter, area, text, index.column())
         painter.restore()
 
-    def _paint_person(self, painter: QPainter, area: QRectF, mark: Mark) -> None:
+    def _paint_person(self, painter: QPainter, area: QRectF, mark: Mark, text: str) -> None:
         circle = QRectF(area.left(), area.center().y() - AVATAR_PX / 2, AVATAR_PX, AVATAR_PX)
         ground, ink = avatar_colors(mark.person_id, self._theme.colors.is_dark)
         painter.setPen(Qt.PenStyle.NoPen)
@@ -60,7 +66,7 @@ class MarkDelegate(QStyledItemDelegate):
         painter.drawText(circle, Qt.AlignmentFlag.AlignCenter, initials(mark.person_id))
         painter.setPen(QColor(self._theme.colors.text))
         painter.setFont(sized(painter.font(), 14, QFont.Weight.DemiBold))
-        draw_elided(painter, area.adjusted(AVATAR_PX + 10, 0, 0, 0), mark.person_id)
+        draw_elided(painter, area.adjusted(AVATAR_PX + 10, 0, 0, 0), text)
 
     def _paint_chip(self, painter: QPainter, area: QRectF, text: str) -> None:
         painter.setFont(sized(painter.font(), 12))

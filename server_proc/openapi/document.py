@@ -24,7 +24,7 @@ DESCRIPTION = """\
 Marks over HTTP, durable before they are answered. `docs/http-api.md` has the whole story, and a card reader.
 
 Errors are problems (RFC 9457) that list every wrong field. A path or method that is not in here is 404 or 405. Requests
-that cannot be read as HTTP are problems as well: 400, 413, 431 or 501."""
+that cannot be read as HTTP, or not within 15 s, are problems as well: 400, 408, 413, 431 or 501."""
 EVERYWHERE = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.INTERNAL_SERVER_ERROR)
 PROBLEMS = {
     HTTPStatus.BAD_REQUEST: "The body or the path cannot be read.",

@@ -10,6 +10,7 @@ from server_proc.blueprints.messages import RESERVED_TYPES
 from server_proc.idempotency import KEY_FIELD, MAX_KEY_CHARS
 from server_proc.json_body import MAX_BODY_BYTES, MAX_BULK_BYTES
 from server_proc.mark_query import DEFAULT_LIMIT, MAX_LIMIT, MAX_SEQ
+from server_proc.marks import MAX_TEXT_CHARS
 from server_proc.openapi import examples, shapes
 from server_proc.openapi.operation import Body, Operation, Parameter, Success
 from server_proc.people_csv import MAX_PEOPLE
@@ -22,7 +23,7 @@ BODY = (
     Status.UNSUPPORTED_MEDIA_TYPE,
     Status.UNPROCESSABLE_ENTITY,
 )
-TEXT = {"type": "string", "minLength": 1, "maxLength": 128, "format": shapes.TEXT_FORMAT}
+TEXT = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_CHARS, "format": shapes.TEXT_FORMAT}
 CSV_FORMAT = "people-csv"
 MOMENT = {"type": "string", "format": "date-time"}
 

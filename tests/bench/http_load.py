@@ -17,19 +17,20 @@ class Load:
 
     def post(self, target: tuple[int, str], connections: int, seconds: float) -> float:
         """Keep `connections` requests in flight for a while; return the answers a second."""
-        port, path = target
+        port, _ = target
+        run = time.monotonic()  # in every name: the same person again would be a duplicate
         clients = {client.fileno(): client for client in (_connect(port) for _ in range(connections))}
         poller = select.poll()
         for descriptor, client in clients.items():
             poller.register(descriptor, select.POLLIN)
-            client.sendall(_request(path, f"{descriptor}"))
+            client.sendall(_request(target, f"{run}-{descriptor}"))
         began = time.monotonic()
         answered = 0
         while time.monotonic() - began < seconds:
             for descriptor, _ in poller.poll(PATIENCE_S * 1000):
                 _expect_created(clients[descriptor])
                 answered += 1
-                clients[descriptor].sendall(_request(path, f"{descriptor}-{answered}"))
+                clients[descriptor].sendall(_request(target, f"{run}-{descriptor}-{answered}"))
         took_s = time.monotonic() - began
         for client in clients.values():
             _expect_created(client)
@@ -38,7 +39,7 @@ class Load:
 
     def paced(self, target: tuple[int, str], address: str, count: int, per_s: float) -> dict[str, Any]:
         """Post marks at an even pace; return when each was sent, answered and handled by a client of the channel."""
-        port, path = target
+        port, _ = target
         handled: dict[str, float] = {}
         client = SocketClient(address, authkey=AUTHKEY, name="ui")
         client.add_message_handler(lambda message: handled.setdefault(message["personId"], time.monotonic()))
@@ -54,7 +55,7 @@ class Load:
             time.sleep(max(0.0, due - time.monotonic()))
             person = f"p{due:.4f}-{n}"
             sent[person] = time.monotonic()
-            reader.sendall(_request(path, person))
+            reader.sendall(_request(target, person))
             seqs.append(_expect_created(reader)["markSeq"])
             answered.append(time.monotonic())
         give_up = time.monotonic() + PATIENCE_S
@@ -90,10 +91,11 @@ def _connect(port: int) -> socket.socket:
     return client
 
 
-def _request(path: str, person: str) -> bytes:
+def _request(target: tuple[int, str], person: str) -> bytes:
+    port, path = target
     body = b'{"personId": "%s"}' % person.encode()
-    head = "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    return (head % (path, len(body))).encode() + body
+    head = "POST %s HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return (head % (path, port, len(body))).encode() + body
 
 
 def _expect_created(client: socket.socket) -> Any:

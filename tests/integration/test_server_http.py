@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from server_proc import http_channel, http_server
+from server_proc.http_crowd import CONNECTION_LIMIT
 from server_proc.http_server import HttpServer
 from tests.unit.server_proc.running_server import DEADLINE_S, ask
 
@@ -146,7 +147,7 @@ def test_110_half_open_requests_do_not_silence_it(connect, connect_raw, start):
 def test_more_half_open_requests_than_connections_do_not_silence_it(connect, connect_raw):
     kept = connect()
     ask(kept, "GET", "/")
-    for _ in range(http_server.CONNECTION_LIMIT + 100):
+    for _ in range(CONNECTION_LIMIT + 100):
         connect_raw().sendall(b"POST /")
     started = time.monotonic()
     assert ask(connect(), "GET", "/").status == 200

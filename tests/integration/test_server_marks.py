@@ -18,6 +18,8 @@ from server_proc import self_check
 from server_proc.database import open_database
 from server_proc.devices import DeviceStore
 from server_proc.main import run
+from server_proc.outbox import OutboxLog
+from server_proc.upkeep import Upkeep
 from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask, without_request
 
 pytestmark = pytest.mark.leak_checked
@@ -103,6 +105,53 @@ def test_16_posters_at_once_are_all_stored_once_and_announced_once_in_order(serv
     assert told == sorted(marks, key=lambda mark: mark["markSeq"])
     assert rows(state_dir, "SELECT count(*), count(DISTINCT person_id) FROM marks") == [(800, 800)]
     assert rows(state_dir, "SELECT count(*), min(seq), max(seq) FROM outbox") == [(800, 1, 800)]
+
+
+def test_64_posters_at_once_share_a_commit(sockets, state_dir, monkeypatch):
+    opened, commits = [], []
+
+    def open_and_watch(path):
+        database = open_database(path)
+        opened.append(database)
+        return database
+
+    monkeypatch.setattr("server_proc.main.open_database", open_and_watch)
+    with RunningServer(sockets, state_dir) as server:
+        (database,) = opened
+        with database.write() as transaction:
+            connection = transaction.connection
+            connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+            posters = [threading.Thread(target=server.post, args=({"personId": str(n)},)) for n in range(64)]
+            for poster in posters:
+                poster.start()
+            give_up = time.monotonic() + DEADLINE_S
+            while database._writer._in_line < 64:
+                assert time.monotonic() < give_up
+                time.sleep(0.001)
+        for poster in posters:
+            poster.join(DEADLINE_S)
+        connection.set_trace_callback(None)
+    assert len(commits) == 1
+    assert rows(state_dir, "SELECT count(DISTINCT person_id) FROM marks") == [(64,)]
+
+
+def test_a_client_that_was_away_for_too_long_is_told_exactly_what_it_has_missed(sockets, state_dir, monkeypatch):
+    monkeypatch.setattr("server_proc.outbox.KEPT_MESSAGES", 5)
+    with RunningServer(sockets, state_dir) as first, first.client() as client:
+        post_many(first, threads_count=1, each=3)
+        client.wait_for_seq(3)
+        first.stop()
+        with closing(open_database(state_dir / "attendance.db")) as database:
+            outbox = OutboxLog(database)
+            for n in range(20):
+                outbox.append({"n": n})
+            Upkeep(database, outbox).once()
+            assert (outbox.oldest, outbox.newest) == (19, 23)
+        with RunningServer(sockets, state_dir):
+            client.wait_for_seq(23)
+            assert client.gaps == [(4, 18)]
+            assert client.seqs == [1, 2, 3, 19, 20, 21, 22, 23]
+    assert rows(state_dir, "SELECT count(*) FROM marks") == [(3,)]
 
 
 def test_a_client_goes_on_where_it_was_when_the_server_is_another_one(sockets, state_dir):

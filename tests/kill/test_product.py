@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from ipc import Message
 from tests.kill.conftest import gone_within
 from tests.kill.product import RUN, Product
 
@@ -87,55 +89,90 @@ def test_a_killed_child_is_back_and_later_marks_arrive(product: Product, victim:
     assert psutil.pid_exists(product.pids[bystander])
 
 
-def test_no_mark_is_lost_and_no_connection_refused_over_kills_of_the_server(product: Product) -> None:
-    """What was answered 201 reaches a client once and in order; what was not may be missing or there once."""
-    received: list[str] = []
-    everything = threading.Event()
-    client = product.client("tester")
+class Follower:
+    """A client of the product that keeps whom it is told of. Use as a context manager."""
 
-    @client.add_message_handler
-    def keep(payload: dict[str, str]) -> None:
-        received.append(payload["personId"])
-        if payload["personId"] == "last":
-            everything.set()
+    def __init__(self, product: Product, name: str) -> None:
+        self.people: list[str] = []
+        self.seqs: list[int] = []
+        self.has_the_last = threading.Event()
+        self._client = product.client(name)
+        self._client.add_delivery_handler(self._keep)
 
-    client.start()
-    client.request({"type": "snapshot"}, timeout_s=15.0)
-    answered: list[str] = []
-    refused: list[str] = []
-    finished = threading.Event()
+    def __enter__(self) -> Follower:
+        self._client.start()
+        self._client.request({"type": "snapshot"}, timeout_s=15.0)
+        return self
 
-    def post_until_finished() -> None:
-        number = 0
-        while not finished.is_set():
-            number += 1
+    def __exit__(self, *_exception: object) -> None:
+        self._client.stop()
+
+    def _keep(self, message: Message) -> None:
+        self.seqs.append(message.seq)
+        self.people.append(message.payload["personId"])
+        if self.people[-1] == "last":
+            self.has_the_last.set()
+
+
+class Posters:
+    """Threads that post new marks, never one twice. Use as a context manager: they have ended after the block."""
+
+    def __init__(self, product: Product, size: int) -> None:
+        self._product = product
+        self.answered: list[list[str]] = [[] for _ in range(size)]
+        self.refused: list[str] = []
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._post, args=(number,)) for number in range(size)]
+
+    def __enter__(self) -> Posters:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _post(self, number: int) -> None:
+        n = 0
+        while not self._is_over.is_set():
+            n += 1
+            person = f"{number}-{n}"
             try:
-                if product.post_mark(f"p{number}") == 201:
-                    answered.append(f"p{number}")
+                if self._product.post_mark(person) == 201:
+                    self.answered[number].append(person)
             except ConnectionRefusedError:
-                refused.append(f"p{number}")
+                self.refused.append(person)
             except (OSError, http.client.HTTPException):
                 pass  # the request in flight may be reset, or its answer cut short
 
-    poster = threading.Thread(target=post_until_finished)
-    poster.start()
-    try:
-        for _ in range(3):
-            os.kill(product.pids["server"], signal.SIGKILL)
-            product.wait_for("child_exited", child="server")
-            product.pids["server"] = product.wait_for("child_ready", child="server")["child_pid"]
-        finished.set()
-        poster.join()
+
+def test_no_mark_is_lost_and_no_connection_refused_over_kills_of_the_server(product: Product) -> None:
+    """What was answered 201 reaches every client once and in order; what was not may be missing or there once."""
+    dice = random.Random()  # noqa: S311  a dice
+    moment = threading.Event()  # nobody sets it
+    with Follower(product, "one") as one, Follower(product, "two") as two, Follower(product, "three") as three:
+        with Posters(product, 6) as posters:
+            for _ in range(3):
+                moment.wait(dice.uniform(0.0, 0.3))
+                os.kill(product.pids["server"], signal.SIGKILL)
+                product.wait_for("child_exited", child="server")
+                product.pids["server"] = product.wait_for("child_ready", child="server")["child_pid"]
         assert product.post_mark("last") == 201
-        assert everything.wait(15.0)
-    finally:
-        finished.set()
-        poster.join()
-        client.stop()
-    assert refused == []
-    assert len(received) == len(set(received))
-    assert received == stored_people(product)
-    assert [person for person in received if person in set(answered)] == answered
+        for follower in (one, two, three):
+            assert follower.has_the_last.wait(15.0)
+    stored = stored_people(product)
+    assert posters.refused == []
+    assert len(stored) == len(set(stored))
+    for follower in (one, two, three):
+        assert follower.people == stored
+        assert follower.seqs == list(range(1, len(stored) + 1))
+    for number, answered in enumerate(posters.answered):
+        known = set(answered)
+        assert answered
+        assert [person for person in stored if person in known] == answered
+        assert all(person.startswith(f"{number}-") for person in answered)
 
 
 def test_a_killed_launcher_leaves_nothing_and_can_be_launched_again(product: Product, directory: Path) -> None:

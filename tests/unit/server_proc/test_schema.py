@@ -14,6 +14,8 @@ import pytest
 
 from server_proc.database import MIGRATIONS_DIR, open_database
 from server_proc.database_errors import DatabaseBusyError, DatabaseUnusableError
+from server_proc.outbox import OutboxLog
+from server_proc.store import MarkQuery, MarkStore
 
 
 @contextmanager
@@ -194,6 +196,19 @@ def run_until_killed(program, *arguments):
 
 def backups(path):
     return sorted(file.name for file in path.parent.glob("*.bak-*"))
+
+
+def test_the_first_version_is_upgraded_with_all_its_marks(tmp_path, database_path):
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / "0001_first.sql").write_text((MIGRATIONS_DIR / "0001_marks_and_outbox.sql").read_text())
+    open_database(database_path, first).close()
+    with closing(sqlite3.connect(database_path)) as connection, connection:
+        connection.execute("INSERT INTO marks (id, person_id, timestamp_ms, received_ms) VALUES ('a', '1', 5, 6)")
+    with closing(open_database(database_path)) as database:
+        (mark,) = MarkStore(database, OutboxLog(database)).list_marks(MarkQuery())
+    assert (mark.mark_seq, mark.id, mark.void_reason) == (1, "a", None)
+    assert rows(database_path.with_name("attendance.db.bak-1"), "SELECT id FROM marks") == [("a",)]
 
 
 def test_a_new_database_needs_no_backup(database_path):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 
 import pytest
 
@@ -33,6 +34,14 @@ def test_a_mark_is_stored_with_what_the_client_left_out_filled_in(store):
     assert mark.timestamp_ms == mark.received_ms == NOW_MS
     assert len(mark.id) == 36
     assert store.list_marks(MarkQuery()) == [mark]
+
+
+def test_the_ids_that_are_made_up_are_uuids_in_the_order_of_time(store):
+    marks = [store.record(NewMark(person_id="1"), NOW_MS + n)[0] for n in range(100)]
+    ids = [uuid.UUID(mark.id) for mark in marks]
+    assert {(made_up.version, made_up.variant) for made_up in ids} == {(7, uuid.RFC_4122)}
+    assert sorted(ids) == ids
+    assert len({store.record(NewMark(person_id="1"), NOW_MS)[0].id for _ in range(100)}) == 100
 
 
 def test_what_the_client_gave_is_kept_and_the_time_of_receipt_besides(store):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QMessageBox
 from structlog.testing import capture_logs
 
-from ipc import PayloadError
+from ipc import PayloadError, RequestError
 from tests.unit.ui_proc.fake_context import FakeContext
 from tests.unit.ui_proc.fake_manager import LIVE, WAITING, FakeManager
 from ui_proc import application
@@ -160,3 +161,31 @@ def test_a_machine_without_fonts_is_told_how_to_get_them(app, context, monkeypat
     assert [event["remedy"] for event in logs if event["event"] == "fonts_missing"] == [
         "apt-get install -y fonts-dejavu-core"
     ]
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+def test_what_the_operator_enters_in_a_dialog_is_asked_of_the_server(app, monkeypatch, is_accepted):
+    monkeypatch.setattr(
+        "ui_proc.board_actions.QInputDialog.getText", lambda *_arguments, **_options: (" 777 ", is_accepted)
+    )
+    app.pages.board.mark_button.click()
+    asked = [payload["personId"] for payload, _ in app.manager.requests if payload["type"] == "mark"]
+    assert asked == (["777"] if is_accepted else [])
+
+
+def test_a_void_and_another_name_are_asked_of_the_server_and_a_refusal_is_shown(app, monkeypatch, qtbot):
+    monkeypatch.setattr("ui_proc.board_actions.QInputDialog.getText", lambda *_arguments, **_options: ("text", True))
+    app.manager.enter(LIVE)
+    app.manager.answer(EMPTY | {"seq": 1, "marks": [MARK], "total": 1})
+    mark = app.board.state.rows[0]
+    for action in app.pages.board.menu_for(mark).actions():
+        action.trigger()
+    void, rename = (payload for payload, _ in app.manager.requests[-2:])
+    assert (void["markId"], void["reason"]) == ("mark-1", "text")
+    assert (rename["personId"], rename["name"]) == ("12345", "text")
+    app.window.show()
+    app.manager.answer(RequestError("already_voided", "it was voided before"), number=-2)
+    box = app.window.findChild(QMessageBox)
+    assert box.text() == "it was voided before"
+    with qtbot.waitSignal(box.destroyed):
+        box.close()

@@ -170,3 +170,54 @@ def test_the_id_of_the_request_behind_a_mark_is_in_the_log(manager):
         manager.deliver(7, message(7, requestId="reader-7:42"))
     (line,) = [line for line in logs if line["event"] == "mark_received"]
     assert (line["log_level"], line["seq"], line["request_id"]) == ("debug", 7, "reader-7:42")
+
+
+def test_what_did_not_fit_into_the_snapshot_is_asked_for_by_pages(manager, model):
+    manager.enter(LIVE)
+    manager.answer(snapshot(9, [9, 8]) | {"nextBeforeSeq": 8, "nextAfterPerson": "a"})
+    assert manager.requests[-1][0] == {"type": "marks", "beforeSeq": 8, "limit": 48}
+    manager.deliver(10, message(10))
+    assert rows(model) == []
+    manager.answer({"type": "marks", "marks": [message(7)], "nextBeforeSeq": None})
+    assert manager.requests[-1][0] == {"type": "people", "afterPerson": "a"}
+    manager.answer({"type": "people", "people": [{"personId": "5", "name": "Ada"}], "nextAfterPerson": None})
+    assert rows(model) == [10, 9, 8, 7]
+    assert model.state.name_of("5") == "Ada"
+
+
+def test_no_more_pages_than_rows_are_asked_for(manager, model):
+    manager.enter(LIVE)
+    manager.answer(snapshot(99, range(99, 49, -1)) | {"nextBeforeSeq": 50})
+    assert len(manager.requests) == 1
+    assert len(rows(model)) == 50
+
+
+@pytest.mark.parametrize("answer", [RequestError("timeout", "no reply"), {"type": "marks", "marks": "x"}])
+def test_a_page_that_fails_begins_the_snapshot_anew(feed, manager, qtbot, answer):
+    manager.enter(LIVE)
+    feed._retry_timer.setInterval(1)
+    manager.answer(snapshot(9, [9]) | {"nextBeforeSeq": 9})
+    with capture_logs() as logs:
+        manager.answer(answer)
+    assert [event["event"] for event in logs] == ["snapshot_failed"]
+    qtbot.waitUntil(lambda: len(manager.requests) == 3)
+    assert manager.requests[-1][0]["type"] == "snapshot"
+
+
+def test_a_page_of_an_older_snapshot_is_ignored(manager, model):
+    manager.enter(LIVE)
+    manager.answer(snapshot(9, [9]) | {"nextBeforeSeq": 9})
+    manager.gap_received.emit((10, 40))
+    manager.answer({"type": "marks", "marks": [message(8)]}, number=1)
+    assert model.state.is_syncing
+
+
+def test_voids_and_names_reach_the_board(manager, model, qtbot):
+    manager.enter(LIVE)
+    manager.answer(snapshot(9, [9]))
+    with qtbot.waitSignal(model.altered):
+        manager.deliver(10, {"type": "void", "markId": "mark-9", "reason": "twice"})
+    with qtbot.waitSignal(model.altered):
+        manager.deliver(11, {"type": "person", "personId": "5", "name": "Ada"})
+    assert model.state.void_reason(model.state.rows[0]) == "twice"
+    assert model.state.name_of("5") == "Ada"

@@ -3,14 +3,16 @@
 from datetime import UTC, datetime
 
 import pytest
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
 
 from tests.unit.ui_proc.conftest import TODAY
-from ui_proc.batched_model import ROW_ROLE
-from ui_proc.board_model import BoardModel
+from ui_proc.batched_model import ROW_ROLE, VOID_ROLE
+from ui_proc.board_model import PERSON, BoardModel
 from ui_proc.board_view import BoardView
 from ui_proc.mark_delegate import ROW_HEIGHT_PX, avatar_colors, initials
-from ui_proc.state import BoardState, Snapshot
+from ui_proc.state import BoardState, Person, Snapshot, Void
 
 URL = "http://127.0.0.1:1340"
 
@@ -151,3 +153,51 @@ def test_every_cell_can_be_painted(view, model, make_mark):
     publish(model, make_mark, 4)
     view.table.selectRow(1)
     assert not view.table.grab().toImage().isNull()
+
+
+def test_a_voided_mark_is_painted_and_told_as_such_and_the_figures_follow(view, model, make_mark):
+    load(model, make_mark, count=3)
+    model.apply(4, Void(mark_id="mark-3", reason="twice"))
+    assert view.today.text == "2"
+    index = model.index(0, PERSON)
+    assert index.data(VOID_ROLE)
+    assert index.data(Qt.ItemDataRole.ToolTipRole) == "person-3\nVoided: twice"
+    assert not model.index(1, PERSON).data(VOID_ROLE)
+
+
+def test_a_name_is_shown_with_the_id_and_can_be_filtered_by(view, model, make_mark):
+    load(model, make_mark, count=3)
+    model.apply(4, Person(person_id="person-2", name="Ada Lovelace"))
+    assert model.index(1, PERSON).data() == "Ada Lovelace  (person-2)"
+    view.filter.setText("lovelace")
+    assert view.table.proxy.rowCount() == 1
+
+
+def test_the_menu_of_a_mark_asks_for_a_void_or_another_name(view, model, make_mark, qtbot):
+    load(model, make_mark, count=1)
+    mark = model.state.rows[0]
+    void, rename = view.menu_for(mark).actions()
+    with qtbot.waitSignal(view.void_asked) as asked:
+        void.trigger()
+    assert asked.args == [mark]
+    with qtbot.waitSignal(view.rename_asked) as asked:
+        rename.trigger()
+    assert asked.args == ["person-1", ""]
+    model.apply(2, Void(mark_id="mark-1", reason="twice"))
+    assert not view.menu_for(mark).actions()[0].isEnabled()
+
+
+def test_the_menu_opens_on_a_row_and_nowhere_else(view, model, make_mark):
+    load(model, make_mark, count=1)
+    row = view.table.visualRect(view.table.proxy.index(0, PERSON)).center()
+    view.table.customContextMenuRequested.emit(row + QPoint(0, 300))
+    assert QApplication.activePopupWidget() is None
+    view.table.customContextMenuRequested.emit(row)
+    menu = QApplication.activePopupWidget()
+    assert menu is not None
+    menu.close()
+
+
+def test_a_button_asks_for_a_mark_by_hand(view, qtbot):
+    with qtbot.waitSignal(view.mark_asked):
+        view.mark_button.click()

@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.unit.ui_proc.conftest import EIGHT, TODAY
-from ui_proc.state import Applied, BoardState, Counts, Mark, MessageError, Snapshot, read_mark, read_snapshot
+from ui_proc.state import (
+    Applied,
+    BoardState,
+    Counts,
+    Mark,
+    MessageError,
+    Person,
+    Snapshot,
+    Void,
+    read_change,
+    read_page,
+    read_snapshot,
+)
 
 MESSAGE = {
     "type": "attendance",
@@ -30,14 +42,14 @@ def snapshot(seq, marks=(), total=None, today=0):
 
 
 def test_read_mark_takes_the_travelling_form():
-    mark = read_mark(MESSAGE)
+    mark = read_change(MESSAGE)
     assert (mark.mark_seq, mark.person_id, mark.source) == (4, "12345", "Gate A")
     assert mark.timestamp == EIGHT
     assert mark.received_at - mark.timestamp == timedelta(milliseconds=250)
 
 
 def test_a_mark_without_a_source_has_none():
-    assert read_mark(MESSAGE | {"source": None}).source is None
+    assert read_change(MESSAGE | {"source": None}).source is None
 
 
 @pytest.mark.parametrize(
@@ -46,12 +58,12 @@ def test_a_mark_without_a_source_has_none():
 )
 def test_a_mark_that_does_not_fit_is_refused_naming_the_field(field, value):
     with pytest.raises(MessageError, match=field):
-        read_mark(MESSAGE | {field: value})
+        read_change(MESSAGE | {field: value})
 
 
 def test_a_missing_field_is_named():
     with pytest.raises(MessageError, match="personId"):
-        read_mark({key: value for key, value in MESSAGE.items() if key != "personId"})
+        read_change({key: value for key, value in MESSAGE.items() if key != "personId"})
 
 
 def test_a_snapshot_that_does_not_fit_is_refused_naming_the_field():
@@ -118,6 +130,105 @@ def test_of_the_held_marks_only_those_after_the_snapshot_are_applied(make_mark):
     assert rows_of(state) == [8, 7, 6]
     assert state.counts.total == 3
     assert state.newest_seq == 8
+
+
+# -- voids and names -----------------------------------------------------------------------------------------------
+
+
+def void(number, reason="twice"):
+    return Void(mark_id=f"mark-{number}", reason=reason)
+
+
+def board_of(make_mark, *numbers, **fields):
+    """Return a loaded board with these marks, and its figures as the server would count them."""
+    state = BoardState(TODAY, max_rows=50, zone=UTC)
+    marks = [make_mark(number) for number in sorted(numbers, reverse=True)]
+    state.load(Snapshot(seq=100, marks=marks, total=len(marks), today=len(marks), **fields))
+    return state
+
+
+def test_a_voided_mark_stays_on_the_board_and_does_not_count(make_mark):
+    state = board_of(make_mark, 1, 2, 8)  # 1 and 8 are of the same person
+    assert state.apply(101, void(1)) is Applied.CHANGED
+    assert rows_of(state) == [8, 2, 1]
+    assert [state.void_reason(state.rows[index]) for index in range(3)] == [None, None, "twice"]
+    assert state.counts == Counts(today=2, people=2, total=2)
+    assert state.per_hour[8] == 2
+    state.apply(102, void(8))
+    assert state.counts == Counts(today=1, people=1, total=1)
+
+
+def test_a_mark_that_came_voided_does_not_count(make_mark):
+    state = BoardState(TODAY, zone=UTC)
+    state.load(snapshot(9, [make_mark(2), make_mark(1, void_reason="twice")], total=1, today=1))
+    assert state.counts == Counts(today=1, people=1, total=1)
+    assert state.void_reason(state.rows[1]) == "twice"
+
+
+def test_a_void_that_is_pending_or_held_or_repeated_counts_once(make_mark):
+    state = BoardState(TODAY, max_rows=50, zone=UTC)
+    assert state.apply(2, void(1)) is Applied.HELD
+    state.load(snapshot(1, [make_mark(1)], today=1))
+    assert state.counts == Counts(0, 0, 0)
+    assert state.apply(2, void(1)) is Applied.OLD
+    state.apply(3, make_mark(3))
+    state.apply(4, void(3))
+    assert state.counts == Counts(0, 0, 0)
+    state.publish()
+    assert state.void_reason(state.rows[0]) == "twice"
+
+
+def test_a_void_that_a_later_page_has_already_brought_takes_nothing_twice_from_a_person(make_mark):
+    state = BoardState(TODAY, zone=UTC)
+    state.load(snapshot(9, [make_mark(8), make_mark(1, void_reason="twice")], total=2, today=1))
+    state.apply(10, void(1))
+    assert state.counts == Counts(today=1, people=1, total=1)
+
+
+def test_a_void_of_a_mark_that_is_not_on_the_board_changes_the_total_alone(make_mark):
+    state = board_of(make_mark, 1)
+    state.apply(101, void(77))
+    assert state.counts == Counts(today=1, people=1, total=0)
+
+
+def test_the_figures_of_a_day_with_more_marks_than_rows_are_the_servers(make_mark):
+    hours = [0] * 24
+    hours[7], hours[8] = 60, 5
+    state = board_of(make_mark, 1, people_today=30, per_hour=hours)
+    assert (state.counts.people, state.per_hour[7], state.per_hour[8]) == (30, 60, 5)
+    state.apply(101, make_mark(2))
+    assert (state.counts.people, state.per_hour[8]) == (31, 6)
+    state.roll(TODAY + timedelta(days=1))
+    assert (state.counts.people, sum(state.per_hour)) == (0, 0)
+
+
+def test_names_come_with_the_snapshot_and_by_message(make_mark):
+    state = board_of(make_mark, people=[Person(person_id="1", name="Ada")])
+    assert (state.name_of("1"), state.name_of("2")) == ("Ada", None)
+    assert state.apply(101, Person(person_id="2", name="Bob")) is Applied.CHANGED
+    assert state.name_of("2") == "Bob"
+
+
+def test_messages_of_voids_and_people_are_read_and_others_are_not():
+    message = {"type": "void", "id": "v", "markId": "m", "markSeq": 1, "personId": "1", "reason": "x", "timestamp": ""}
+    assert read_change(message) == Void(mark_id="m", reason="x")
+    person = {"type": "person", "personId": "1", "name": "Ada", "group": None}
+    assert read_change(person) == Person(person_id="1", name="Ada")
+    for other in ({"type": "announcement"}, {"type": ["void"]}, {}):
+        assert read_change(other) is None
+    with pytest.raises(MessageError, match="markId"):
+        read_change({"type": "void", "reason": "x"})
+
+
+def test_a_snapshot_grows_by_its_pages(make_mark):
+    first = Snapshot(seq=9, marks=[make_mark(2)], total=2, today=2, next_before_seq=2, next_after_person="1")
+    page = read_page({"type": "marks", "marks": [MESSAGE], "nextBeforeSeq": None})
+    second = first.with_page(page)
+    assert [mark.mark_seq for mark in second.marks] == [2, 4]
+    assert (second.next_before_seq, second.next_after_person) == (None, "1")
+    people = read_page({"type": "people", "people": [{"personId": "2", "name": "Bob"}], "nextAfterPerson": None})
+    third = second.with_page(people)
+    assert (third.people, third.next_after_person) == ([Person(person_id="2", name="Bob")], None)
 
 
 def test_a_snapshot_of_a_new_epoch_with_lower_seqs_replaces_the_board(state, make_mark):

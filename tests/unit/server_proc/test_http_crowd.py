@@ -1,0 +1,65 @@
+"""Who makes room when there are too many connections, and how many are taken at a time."""
+
+from types import SimpleNamespace
+
+from server_proc.http_crowd import ACCEPTED_AT_ONCE, CONNECTION_LIMIT, CROWDED, accept_many, make_room
+
+
+def channel(last_activity, was_answered=False, owes_nothing=True, will_close=False):
+    return SimpleNamespace(
+        last_activity=last_activity, was_answered=was_answered, owes_nothing=owes_nothing, will_close=will_close
+    )
+
+
+def closed(channels):
+    return [each.last_activity for each in channels if each.will_close]
+
+
+def test_as_many_go_as_are_too_many_and_the_quietest_first():
+    channels = [channel(number) for number in range(CROWDED + 3)]
+    make_room(channels)
+    assert closed(channels) == [0, 1, 2]
+    make_room(channels)  # they are still there, and about to go
+    assert closed(channels) == [0, 1, 2]
+
+
+def test_nobody_goes_while_there_is_room():
+    channels = [channel(number) for number in range(CROWDED)]
+    make_room(channels)
+    assert closed(channels) == []
+
+
+def test_who_was_answered_outlasts_who_never_was_and_who_is_owed_an_answer_stays():
+    readers = [channel(number, was_answered=True) for number in range(10)]
+    busy = [channel(number, owes_nothing=False) for number in range(10)]
+    strangers = [channel(1000 + number) for number in range(CROWDED)]
+    make_room([*readers, *busy, *strangers])
+    assert closed(readers) == closed(busy) == []
+    assert closed(strangers) == list(range(1000, 1020))
+
+
+def test_where_all_are_owed_an_answer_nobody_goes():
+    channels = [channel(number, owes_nothing=False) for number in range(CONNECTION_LIMIT)]
+    make_room(channels)
+    assert closed(channels) == []
+
+
+def accepting(waiting):
+    server = SimpleNamespace(active_channels={}, calls=0)
+
+    def accept_one():
+        server.calls += 1
+        if len(server.active_channels) < waiting:
+            server.active_channels[server.calls] = object()
+
+    server.handle_accept = accept_one
+    accept_many(server)()
+    return server
+
+
+def test_all_that_wait_are_taken_up_to_a_limit():
+    assert len(accepting(5).active_channels) == 5
+    assert accepting(5).calls == 6
+    assert accepting(0).calls == 1
+    assert len(accepting(1000).active_channels) == ACCEPTED_AT_ONCE
+    assert CROWDED + ACCEPTED_AT_ONCE < CONNECTION_LIMIT
