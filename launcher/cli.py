@@ -75,7 +75,7 @@ def _fill_standard_descriptors() -> None:
 @click.option("--socket", default=_DEFAULTS.socket, help="Path of the Unix socket; also names the instance.")
 @click.option("--host", default=_DEFAULTS.host, help="Loopback address for HTTP.")
 @click.option("--port", type=int, default=_DEFAULTS.port, help="Port for HTTP; 0 takes a free one.")
-@click.option("--state-dir", default="", help="Database and logs.  [default: ~/.local/state/axon-attendance]")
+@click.option("--state-dir", default="", show_default="~/.local/state/axon-attendance", help="Database and logs.")
 @click.option("--ui", type=click.Choice(UI_MODES), default=_DEFAULTS.ui, help="auto: a window if there is a display.")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), default=_DEFAULTS.log_format, help="Format of stdout.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default=_DEFAULTS.log_level, help="Least level logged.")
@@ -170,7 +170,7 @@ def send(context: click.Context, socket: str | None, message: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as one object.")
 @click.pass_context
 def doctor(context: click.Context, socket: str | None, as_json: bool) -> int:
-    """Show where each setting comes from, and check what could stand in Axon's way.
+    """Show where each setting comes from, and what stands in the way.
 
     Changes nothing. Exits with 1 if there is a problem.
     """
