@@ -81,9 +81,7 @@ def _fill_standard_descriptors() -> None:
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default=_DEFAULTS.log_level, help="Least level logged.")
 @click.option("--log-payloads", is_flag=True, help="Show messages in the log: they are personal data.")
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
-@click.option(
-    "--max-rss", default="", help="Restart a child whose processes hold more, e.g. 300M.  [default: no limit]"
-)
+@click.option("--max-rss", default="", show_default="no limit", help="Replace a child that holds more, e.g. 300M.")
 @click.option(
     "--config",
     is_eager=True,
