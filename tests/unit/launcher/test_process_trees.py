@@ -72,6 +72,7 @@ def test_a_reading_of_what_has_just_died_does_not_fail(tree: tuple[subprocess.Po
         each.kill()
         assert wait([pidfd], DEADLINE_S)
         os.close(pidfd)
+    assert read_trees({"ui": process.pid}, {"ui": reading}) == {}, "a zombie holds nothing"
     process.wait(DEADLINE_S)
 
     assert uss_of(reading) in (0, None)
