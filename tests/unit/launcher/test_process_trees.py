@@ -19,8 +19,8 @@ PR_SET_CHILD_SUBREAPER = 36
 # Starts a grandchild that opens a file and sleeps; at a line on stdin it ends, and leaves the grandchild to init.
 PARENT = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import sys; f = open('/dev/null'); print(); sys.stdin.read()"],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+child = subprocess.Popen([sys.executable, "-c", "import time; f = open('/dev/null'); print(flush=True); time.sleep(60)"],
+    stdout=subprocess.PIPE, start_new_session=True)
 child.stdout.readline()
 print(child.pid, flush=True)
 sys.stdin.readline()
