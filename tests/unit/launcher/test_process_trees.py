@@ -16,10 +16,11 @@ from launcher.process_trees import Figures, Reading, read_trees, uss_of
 
 DEADLINE_S = 10.0
 PR_SET_CHILD_SUBREAPER = 36
-# Starts a grandchild that opens a file and sleeps; at a line on stdin it ends, and leaves the grandchild to init.
+# Starts a grandchild that opens a file and sleeps; at a line on stdin it ends, and leaves the grandchild behind.
 PARENT = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import time; f = open('/dev/null'); print(flush=True); time.sleep(60)"],
+code = "import time; f = open('/dev/null'); print(flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", code],
     stdout=subprocess.PIPE, start_new_session=True)
 child.stdout.readline()
 print(child.pid, flush=True)
