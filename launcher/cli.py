@@ -90,7 +90,7 @@ def _fill_standard_descriptors() -> None:
     "--allowed-hosts", default="", help="Names, with commas, that HTTP may also be asked for by: need keys too."
 )
 @click.option("--port", type=int, default=_DEFAULTS.port, help="Port for HTTP; 0 takes a free one.")
-@click.option("--state-dir", default="", help="Database and logs.  [default: ~/.local/state/axon-attendance]")
+@click.option("--state-dir", default="", show_default="~/.local/state/axon-attendance", help="Database and logs.")
 @click.option("--ui", type=click.Choice(UI_MODES), default=_DEFAULTS.ui, help="auto: a window if there is a display.")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), default=_DEFAULTS.log_format, help="Format of stdout.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default=_DEFAULTS.log_level, help="Least level logged.")
@@ -104,9 +104,7 @@ def _fill_standard_descriptors() -> None:
 )
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
 @click.option("--cooldown-s", type=int, default=_DEFAULTS.cooldown_s, help="Seconds until a person counts again.")
-@click.option(
-    "--max-rss", default="", help="Restart a child whose processes hold more, e.g. 300M.  [default: no limit]"
-)
+@click.option("--max-rss", default="", show_default="no limit", help="Replace a child that holds more, e.g. 300M.")
 @click.option(
     "--config",
     is_eager=True,
@@ -203,7 +201,7 @@ def send(context: click.Context, socket: str | None, message: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as one object.")
 @click.pass_context
 def doctor(context: click.Context, socket: str | None, as_json: bool) -> int:
-    """Show where each setting comes from, and check what could stand in Axon's way.
+    """Show where each setting comes from, and what stands in the way.
 
     Changes nothing. Exits with 1 if there is a problem.
     """

@@ -1,6 +1,6 @@
 """What doctor looks at of an instance, running or to be: socket, locks, key, port, state directory, health.
 
-Owns these checks. Changes nothing: a lock is looked at, never taken; a port is looked up, never bound.
+Owns these checks. Changes nothing: a lock is left as it is found, and a port is looked up, never bound.
 """
 
 from __future__ import annotations

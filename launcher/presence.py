@@ -69,7 +69,10 @@ def user_name(uid: int) -> str:
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Tell whether anybody holds the lock; where nobody does, it is ours for a few microseconds."""
+    """Tell whether anybody holds the lock.
+
+    Where nobody does it is ours for a few microseconds: a launcher that starts at that moment waits for it.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -83,7 +83,9 @@ def _owners(
     owners = {}
     for pid in below:
         ancestor = pid
-        while ancestor not in names and parents.get(ancestor) in below:
+        for _ in below:  # no more often than there are processes: what is read one after the other may form a circle
+            if ancestor in names or parents[ancestor] not in below:
+                break
             ancestor = parents[ancestor]
         name = names.get(ancestor) or adopted.get(below[ancestor])
         if name is not None:
@@ -101,6 +103,8 @@ def _parent_of(process: psutil.Process) -> int:
 def _figures(process: psutil.Process) -> Figures | None:
     try:
         with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
             cpu = process.cpu_times()
             return Figures(
                 cpu_s=cpu.user + cpu.system,

@@ -27,6 +27,7 @@ _FRESH_S = 1.0  # over less than that, cpu_percent says little
 _FRESH_ENOUGH_S = 0.1  # for a process that has no figures yet
 _BUSY_S = 0.02
 _JOIN_S = 0.5
+_FIGURES = ("cpu_percent", "rss_bytes", "uss_bytes", "threads", "fds", "processes")
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,8 @@ class Sampler:
 
     def recent(self, child: str) -> list[dict[str, Any]]:
         """Return the last samples of a child, oldest first; those of its dead process are among them."""
-        return [msgspec.structs.asdict(sample) for sample in self._recent.get(child, ())]
+        samples = list(self._recent.get(child, ()))  # at once: the sampler goes on
+        return [msgspec.structs.asdict(sample) for sample in samples]
 
     def _run(self, report: Report) -> None:
         count = 0
@@ -139,6 +141,3 @@ class Sampler:
             fds=sum(each.fds for each in reading.processes.values()),
             processes=len(reading.processes),
         )
-
-
-_FIGURES = ("cpu_percent", "rss_bytes", "uss_bytes", "threads", "fds", "processes")

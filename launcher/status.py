@@ -130,12 +130,19 @@ def _row(child: dict[str, Any]) -> tuple[str, ...]:
         _shown(child["rss_bytes"], size_words),
         _shown(child["threads"], str),
         _shown(child["fds"], str),
-        child["reason"] or _exit_words(child["last_exit"]),
+        _why(child),
     )
 
 
 def _shown(value: Any, words: Callable[[Any], str]) -> str:
     return "-" if value is None else words(value)
+
+
+def _why(child: dict[str, Any]) -> str:
+    """Say why a child is as it is, or how it ended last, and which attempt to bring it back this is."""
+    words = child["reason"] or _exit_words(child["last_exit"])
+    is_coming_back = child["state"] in ("BACKOFF", "STARTING") and child["attempt"]
+    return f"{words}; attempt {child['attempt']}" if is_coming_back else words
 
 
 def _exit_words(last_exit: dict[str, Any] | None) -> str:

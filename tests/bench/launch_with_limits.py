@@ -1,6 +1,6 @@
 """run.py with the product's own children and other limits, so that they may be killed more often than an hour allows.
 
-`python -m tests.bench.launch_with_limits '{"stable_s": 1}' <options of run.py>`
+`python -m tests.bench.launch_with_limits '{"stable_s": 0.5}' <options of run.py>`
 
 Tiny at import like run.py, because every spawned child imports it again as its main module.
 """

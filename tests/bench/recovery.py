@@ -19,7 +19,7 @@ from tests.bench.report import Target, percentile
 from tests.bench.supervisors import Supervised, ask, contestants, running
 
 POLL_EVERY_S = 0.002
-SETTLE_S = 1.6  # longer than what each of them takes for a stable run, and time for a spare to get warm
+SETTLE_S = 2.0  # longer than what each of them takes for a stable run, and time for a spare to get warm
 GIVE_UP_S = 30.0
 COLUMNS = ("supervisor", "p50 ms", "p95 ms", "worst ms", "failed polls", "refused", "kills")
 

@@ -28,7 +28,7 @@ SERVER = "tests.bench.contestants.supervised_server"
 UP_WITHIN_S = 20.0
 DOWN_WITHIN_S = 10.0
 # The shipped limits allow five crashes a minute; a bench needs more, and each of them after a stable run.
-LIMITS = {"stable_s": 1.0, "intensity": 100_000}
+LIMITS = {"stable_s": 0.5, "intensity": 100_000}
 
 
 class Supervised(NamedTuple):

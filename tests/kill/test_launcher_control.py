@@ -214,19 +214,22 @@ def test_a_launcher_that_stands_still_is_waited_for_a_while_and_named(launch: La
     assert f"pid {launched.pid} does not answer" in line
 
 
-def test_a_message_is_sent_once_the_server_has_it_and_a_server_that_stands_still_is_named(directory: Path) -> None:
+def test_a_message_is_sent_once_the_server_has_it(directory: Path) -> None:
     product = Product(directory, "--ui", "none")
     try:
-        server = product.wait_for("child_ready", child="server")["child_pid"]
+        product.wait_for("child_ready", child="server")
         sent = run(product, "send", '{"type": "note", "text": "from the command line"}')
         assert (sent.returncode, sent.stdout, sent.stderr) == (0, "", "")
         product.wait_for("message_received", proc="server", type="note")
-
-        os.kill(server, signal.SIGSTOP)
-
-        assert f"not sent: the server does not answer on {product.socket}" in refused(product, "send", "{}")
     finally:
         product.clean_up()
+
+
+def test_a_message_for_a_server_that_does_not_accept_is_given_up_with_its_name(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+
+    assert f"not sent: the server does not answer on {launched.socket}" in refused(launched, "send", "{}")
 
 
 def test_a_message_for_a_server_that_was_given_up_says_so(launch: Launch) -> None:

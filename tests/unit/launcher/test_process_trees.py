@@ -16,11 +16,12 @@ from launcher.process_trees import Figures, Reading, read_trees, uss_of
 
 DEADLINE_S = 10.0
 PR_SET_CHILD_SUBREAPER = 36
-# Starts a grandchild that opens a file and sleeps; at a line on stdin it ends, and leaves the grandchild to init.
+# Starts a grandchild that opens a file and sleeps; at a line on stdin it ends, and leaves the grandchild behind.
 PARENT = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import sys; f = open('/dev/null'); print(); sys.stdin.read()"],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+code = "import time; f = open('/dev/null'); print(flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", code],
+    stdout=subprocess.PIPE, start_new_session=True)
 child.stdout.readline()
 print(child.pid, flush=True)
 sys.stdin.readline()
@@ -72,6 +73,7 @@ def test_a_reading_of_what_has_just_died_does_not_fail(tree: tuple[subprocess.Po
         each.kill()
         assert wait([pidfd], DEADLINE_S)
         os.close(pidfd)
+    assert read_trees({"ui": process.pid}, {"ui": reading}) == {}, "a zombie holds nothing"
     process.wait(DEADLINE_S)
 
     assert uss_of(reading) in (0, None)

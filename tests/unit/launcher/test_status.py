@@ -71,6 +71,13 @@ def test_how_a_child_ended_last_is_told_with_its_age() -> None:
     assert text.startswith("axon stopping")
 
 
+def test_a_child_that_is_coming_back_says_which_attempt_it_is() -> None:
+    coming = msgspec.structs.replace(SERVER, state=State.BACKOFF, attempt=3, reason="exit code 1")
+    snapshot = msgspec.structs.replace(SNAPSHOT, children=(coming,))
+
+    assert table(describe(snapshot, 100.0, figures)).endswith("exit code 1; attempt 3")
+
+
 def test_colours_do_not_move_the_columns() -> None:
     status = describe(SNAPSHOT, 100.0, figures)
 
