@@ -54,7 +54,10 @@ def stop(socket_path: str) -> int:
 
 def tail(socket_path: str, lines: int, *, as_json: bool) -> None:
     """Show the last lines of the log and those that come, until the launcher ends. Raises LauncherError."""
-    pidfd = os.pidfd_open(running_pid(socket_path) or _no_instance(socket_path))
+    try:
+        pidfd = os.pidfd_open(running_pid(socket_path) or _no_instance(socket_path))
+    except ProcessLookupError:
+        _no_instance(socket_path)
     try:
         with _connected(socket_path, control_path(socket_path)) as client:
             output = stream("json" if as_json else "auto", STDOUT)
