@@ -60,7 +60,14 @@ def render(event: Event, look: Look) -> str:
 
 def decoded(look: Callable[[], Look]) -> Callable[[bytes], bytes]:
     """Return a renderer of JSON lines; it asks for the look each time, since a window may be resized."""
-    return lambda line: render(decode(line), look()).encode(errors="backslashreplace")
+
+    def rendered(line: bytes) -> bytes:
+        try:
+            return render(decode(line), look()).encode(errors="backslashreplace")
+        except Exception:  # noqa: BLE001 - a line that cannot be made nice is shown as it is, and the log goes on
+            return line
+
+    return rendered
 
 
 def _level(event: Event) -> _Phrase:

@@ -61,7 +61,9 @@ class CrashReports:
         self._thread = threading.Thread(target=self._run, name="crash-reports", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread, after clearing away what an earlier launcher had no time to finish."""
+        for unfinished in self._directory.glob(".*.json.tmp"):
+            unfinished.unlink(missing_ok=True)
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:

@@ -22,16 +22,17 @@ class DroppedLines:
         self._within_s = within_s
         self._lock = threading.Lock()
         self._counts: dict[Origin, int] = {}
+        self._is_timed = False
 
     def add(self, origin: Origin, count: int) -> None:
         """Count lines of a process; they are said soon."""
         if count <= 0:
             return
         with self._lock:
-            is_first = not self._counts
             self._counts[origin] = self._counts.get(origin, 0) + count
-        if is_first:
-            timer = threading.Timer(self._within_s, self.say)
+            is_timed, self._is_timed = self._is_timed, True
+        if not is_timed:
+            timer = threading.Timer(self._within_s, self._time_out)
             timer.daemon = True
             timer.start()
 
@@ -41,3 +42,8 @@ class DroppedLines:
             counts, self._counts = self._counts, {}
         for origin, count in counts.items():
             self._tell(origin, count)
+
+    def _time_out(self) -> None:
+        with self._lock:
+            self._is_timed = False
+        self.say()

@@ -9,7 +9,8 @@ import re
 from collections import deque
 
 MAX_LINES = 200
-_MAX_LINE_BYTES = 4 << 10
+_MAX_LINE_BYTES = 16 << 10
+_MAX_BYTES = 1 << 20
 _MAX_DUMP_LINES = 2000
 _MAX_DUMP_BYTES = 1 << 20
 _FATAL = b"Fatal Python error: "
@@ -25,13 +26,14 @@ class LastWords:
     """The latest lines of one process, each cut to a readable length, and the last dump among all its lines."""
 
     def __init__(self) -> None:
-        self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
         self._dump: list[bytes] = []
         self._bytes_since_dump = 0
 
     def note(self, lines: list[bytes]) -> None:
         """Take lines in the order in which they were written."""
-        self._lines.extend(line[:_MAX_LINE_BYTES] for line in latest(lines))
+        self._keep([line[:_MAX_LINE_BYTES] for line in latest(lines)])
         for line in lines:
             if _FATAL in line:
                 self._dump = [line[line.index(_FATAL) :]]
@@ -54,6 +56,12 @@ class LastWords:
     def dump(self) -> tuple[bytes, ...]:
         """The lines of the dump; none if there was no dump."""
         return tuple(self._dump)
+
+    def _keep(self, lines: list[bytes]) -> None:
+        self._lines.extend(lines)
+        self._bytes += sum(map(len, lines))
+        while len(self._lines) > MAX_LINES or self._bytes > _MAX_BYTES:
+            self._bytes -= len(self._lines.popleft())
 
 
 def latest(lines: list[bytes]) -> list[bytes]:

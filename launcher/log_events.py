@@ -98,7 +98,10 @@ def _to_json(event: Event) -> bytes:
 def _plain(value: Any) -> Any:
     if isinstance(value, bool | None):
         return value
-    return _sound(value if isinstance(value, str) else repr(value))
+    try:
+        return _sound(value if isinstance(value, str) else repr(value))
+    except RecursionError:
+        return "nested too deeply"
 
 
 def _sound(text: str) -> str:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+import structlog
 
 from ipc import PayloadError, RequestError
 from launcher.log_events import Event, decode
 from launcher.log_ring import MAX_LINES, LogRing, Slice
 
+_log = structlog.get_logger()
 _BATCH_BYTES = 128 << 10
 _PACE_S = 0.05
 _LAGGING_S = 0.5
@@ -69,6 +71,15 @@ class LogFeed:
             thread.join(_JOIN_S)
 
     def _run(self) -> None:
+        try:
+            self._feed()
+        except Exception:  # noqa: BLE001 - this thread's top frame: whoever asks again is served again
+            _log.exception("log_feed_failed")
+            with self._lock:
+                self._cursors.clear()
+                self._thread = None
+
+    def _feed(self) -> None:
         is_lagging = False
         while True:
             self._has_news.wait(_LAGGING_S if is_lagging else None)

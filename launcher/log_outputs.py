@@ -25,12 +25,8 @@ from launcher.logs import LogPipeline
 
 _log = structlog.get_logger()
 STDOUT = 1
-_MAY_PASS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EAGAIN,
-)  # a full disk behind stdout is no reason to stop working
+# A full disk behind stdout is no reason to stop working.
+_MAY_PASS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EAGAIN)
 _STDOUT_QUEUE_BYTES = 3 << 20
 _STDOUT_GIVE_WAY_S = 0.005
 _FILE_QUEUE_BYTES = 6 << 20

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,8 +21,6 @@ from launcher.log_ring import LogRing
 from launcher.log_share import Share
 from launcher.log_writer import LogWriter, close_all
 from launcher.redaction import Redactor
-
-_PROCESSES_REMEMBERED = 8  # the two children, their spares, and those of them that have just died
 
 
 class LogPipeline:
@@ -38,7 +35,8 @@ class LogPipeline:
         self._redactor = Redactor()
         self._least_level = LEVELS["debug"]
         self._shares: dict[str, Share] = {}
-        self._last_words: OrderedDict[Origin, LastWords] = OrderedDict()
+        self._last_words: dict[Origin, LastWords] = {}
+        self._departed = self._own
         self._dropped = DroppedLines(self._say_dropped)
 
     def start(self, writers: Iterable[LogWriter]) -> None:
@@ -68,15 +66,14 @@ class LogPipeline:
             self._dropped.add(origin, sum(1 for line in lines if line.strip()) - len(kept))
         if kept or are_last:
             self._dropped.say()
+        if are_last:
+            self._last_words.pop(self._departed, None)
+            self._departed = origin
         self._put(self._merged(origin, kept))
 
     def last_words(self, origin: Origin) -> LastWords:
-        """Return what a process said last, also when it is gone. Supervisor's thread."""
-        words = self._last_words.setdefault(origin, LastWords())
-        self._last_words.move_to_end(origin)
-        if len(self._last_words) > _PROCESSES_REMEMBERED:
-            self._last_words.popitem(last=False)
-        return words
+        """Return what a process said last, which is there until another one is gone too. Supervisor's thread."""
+        return self._last_words.setdefault(origin, LastWords())
 
     def told(self, origin: Origin, words: LastWords) -> tuple[list[Event], list[str]]:
         """Return the last words of a process as the log has them, and the dump of its threads if it wrote one."""

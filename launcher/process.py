@@ -32,7 +32,7 @@ from launcher.stages import Stage
 
 _READ_BYTES = 64 << 10
 _READS_PER_TURN = 1  # so that a child that floods us is one of several things that the loop does
-_READS_AFTER_DEATH = 64  # a grandchild may hold the pipe and go on writing: 4 MiB are enough last words
+_READS_AFTER_DEATH = 20  # all that the pipe held at that moment; a grandchild may have it too and go on writing
 _LOG_PIPE_BYTES = 1 << 20  # absorbs a burst while the loop is busy with something else
 _spawn = multiprocessing.get_context("spawn")
 

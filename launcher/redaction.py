@@ -42,16 +42,23 @@ class Redactor:
 
     def redact(self, event: dict[str, Any]) -> dict[str, Any]:
         """Return `event` without the values of secret-sounding names, at any depth, and without those in texts."""
+        try:
+            return self._redact_dict(event)
+        except RecursionError:
+            # Nested as no sensible event is: what cannot be looked through is not shown.
+            return self._redact_dict({key: value for key, value in event.items() if isinstance(value, str)})
+
+    def _redact_dict(self, values: dict[str, Any]) -> dict[str, Any]:
         return {
             self._redact_text(key): REDACTED if is_secret_name(key) else self._redact_value(value)
-            for key, value in event.items()
+            for key, value in values.items()
         }
 
     def _redact_value(self, value: Any) -> Any:
         if isinstance(value, str):
             return self._redact_text(value)
         if isinstance(value, dict):
-            return self.redact({str(key): inner for key, inner in value.items()})
+            return self._redact_dict({str(key): inner for key, inner in value.items()})
         if isinstance(value, list | tuple):
             return [self._redact_value(item) for item in value]
         return value

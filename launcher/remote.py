@@ -15,7 +15,7 @@ from typing import Any
 
 from ipc import AuthkeyError, ClientState, PayloadError, RequestError, SocketClient
 from ipc.authkey import key_path, load_key
-from launcher.errors import LauncherError, SettingsError
+from launcher.errors import LauncherError, NoInstanceError, SettingsError
 from launcher.log_outputs import STDOUT, stream
 from launcher.presence import find_launcher
 from launcher.settings import control_path
@@ -63,7 +63,10 @@ def stop(socket_path: str) -> int:
 
 def tail(socket_path: str, lines: int, *, as_json: bool) -> None:
     """Show the last lines of the log and those that come, until the launcher ends. Raises LauncherError."""
-    pidfd = os.pidfd_open(find_launcher(socket_path))
+    try:
+        pidfd = os.pidfd_open(find_launcher(socket_path))
+    except ProcessLookupError as error:
+        raise NoInstanceError("the launcher has just ended") from error
     try:
         with _control(socket_path) as client:
             output = stream("json" if as_json else "auto", STDOUT)

@@ -49,7 +49,7 @@ class Tail:
         self._client.add_message_handler(self._take)
         self._client.add_state_handler(self._follow_again)
         try:
-            self._client.request({"type": "tail", "lines": lines}, _REPLY_S)
+            self._client.request({"type": "tail", "lines": min(lines, MAX_LINES)}, _REPLY_S)
             self._show_until_the_end(launcher)
         except RequestError as error:
             raise LauncherError(f"tail: {error.message}") from error

@@ -97,3 +97,7 @@ def test_a_value_is_never_broken() -> None:
 
 def test_a_renderer_of_events_reads_lines() -> None:
     assert decoded(lambda: PLAIN)(b'{"event":"x\xf0\x9f\x98\x80"}').endswith("x😀".encode())
+
+
+def test_a_line_that_cannot_be_rendered_is_shown_as_it_is() -> None:
+    assert decoded(lambda: PLAIN)(b"not JSON") == b"not JSON"

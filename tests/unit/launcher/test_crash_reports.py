@@ -87,6 +87,13 @@ def test_only_the_newest_are_kept(it: Reports) -> None:
     assert list(it.reports.last()) == ["ui", "server"]
 
 
+def test_what_an_earlier_launcher_did_not_finish_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "crashes").mkdir()
+    (tmp_path / "crashes/.20200101T000000.000000Z-ui.json.tmp").write_text("{")
+
+    assert len(Reports(tmp_path).of(KILLED)) == 1
+
+
 def test_reports_of_earlier_launches_are_known(tmp_path: Path) -> None:
     Reports(tmp_path).of(KILLED)
 

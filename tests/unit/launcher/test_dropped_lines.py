@@ -36,3 +36,13 @@ def test_they_are_said_by_themselves_after_a_while_each_time() -> None:
         assert is_told.acquire(timeout=10)
 
     assert told == [3, 4]
+
+
+def test_one_timer_is_enough() -> None:
+    before = threading.active_count()
+    dropped = DroppedLines(lambda _origin, _count: None, within_s=0.5)
+    for _ in range(100):
+        dropped.add(SERVER, 1)
+        dropped.say()
+
+    assert threading.active_count() <= before + 1

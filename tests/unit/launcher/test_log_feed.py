@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ipc import RequestError
 from ipc.protocol import encode_payload
@@ -126,3 +127,17 @@ def test_an_event_that_is_nested_too_deeply_is_sent_as_text(clients: Clients) ->
 
     (event,) = clients.sent["a"][0]["events"]
     assert event["deep"].startswith("[[[")
+
+
+def test_a_bug_costs_those_who_follow_now_and_not_those_who_ask_later(clients: Clients) -> None:
+    clients.ring.put([b"not JSON"])
+    with capture_logs() as said:
+        clients.feed.follow("a", {"lines": 1})
+        thread = clients.feed._thread
+        assert thread is not None
+        thread.join(10)
+    clients.log(1)
+    clients.feed.follow("a", {"lines": 1})
+
+    assert clients.numbers("a", 1) == [1]
+    assert [line["event"] for line in said] == ["log_feed_failed"]

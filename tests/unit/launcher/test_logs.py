@@ -275,3 +275,25 @@ def test_everything_is_in_the_ring_too(collected: Collected) -> None:
     collected.of(b'{"event":"x"}', b"y")
 
     assert collected.pipeline.ring.read(0, 1 << 20).lines == collected.lines
+
+
+@pytest.mark.parametrize("depth", [100, 300, 500, 700, 900, 2000])
+@pytest.mark.parametrize("opening", [b"[", b'{"key":'])
+def test_no_nesting_is_too_deep(collected: Collected, depth: int, opening: bytes) -> None:
+    closing = b"]" if opening == b"[" else b"}"
+    event, after = collected.of(
+        b'{"event":"x","authkey":"5ec2e7","deep":' + opening * depth + b"1" + closing * depth + b"}", b'{"event":"y"}'
+    )
+
+    assert event["event"] in ("x", "child_output")
+    assert "5ec2e7" not in str(event)
+    assert after["event"] == "y"
+
+
+def test_what_a_process_said_is_forgotten_when_another_is_gone_too(collected: Collected) -> None:
+    for pid in range(1, 100):
+        collected.pipeline.child_lines(Origin("server", pid), [b"x"])
+        collected.pipeline.child_lines(Origin("server", pid), [b"y"], are_last=True)
+        assert collected.pipeline.last_words(Origin("server", pid)).lines == (b"x", b"y")
+
+    assert len(collected.pipeline._last_words) == 1

@@ -83,6 +83,13 @@ def test_lines_are_shown_as_they_come(ended_launcher: int) -> None:
     assert client.is_stopped
 
 
+def test_no_more_is_asked_for_than_there_can_be(ended_launcher: int) -> None:
+    client = FakeClient()
+    shown(client, ended_launcher, 10**30)
+
+    assert client.requests == [{"type": "tail", "lines": 2000}]
+
+
 def test_a_gap_is_said_and_what_came_before_the_beginning_is_none(ended_launcher: int) -> None:
     client = FakeClient(log(30, 2, missed=9), log(50, 3, missed=17))
 
