@@ -16,6 +16,8 @@ from server_proc.problems import PROBLEM_TYPE, ProblemError, encode_problem, sta
 
 # How long a client whose request was refused half-way may go on sending before it is cut.
 DISCARD_S = 3.0
+# A connection that was used so lately is going to be used again.
+BUSY_S = 1.0
 
 log = structlog.get_logger()
 
@@ -57,10 +59,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.server.answered += 1
 
     def close_unless_owing(self, in_grace: bool) -> None:
-        """Close the connection unless a request of it is being handled, or (in grace) still being received."""
+        """Close the connection unless a request of it is being handled, or (in grace) is likely to come."""
         is_unfinished = self.request is not None or self.last_activity == self.creation_time
-        if not (self.requests or self.total_outbufs_len or (in_grace and is_unfinished)):
+        is_busy = time.time() - self.last_activity < BUSY_S
+        if not (
+            self.requests or self.total_outbufs_len or (in_grace and (is_unfinished or is_busy)) or self._is_unread()
+        ):
             self.will_close = True
+
+    def _is_unread(self) -> bool:
+        """Whether a request has arrived that has not been read yet."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:
+            return False
 
     def handle_write(self) -> None:
         if not (self.must_linger and self.close_when_flushed) or self.will_close:

@@ -7,9 +7,11 @@ waitress's task threads; `stop` may be called by any thread. Knows nothing of Fl
 from __future__ import annotations
 
 import math
+import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
@@ -28,14 +30,18 @@ MAX_HEADER_BYTES = 32 << 10
 MAX_READ_BYTES = 4 * MAX_BODY_BYTES
 MAINTENANCE_S = 1.0
 DRAIN_S = 2.0
-# For requests of which only a part has come when the end begins, such as a header whose body is still on its way.
+# For requests of which only a part has come when the end begins, such as a header whose body is still on its way, and
+# for connections that were busy a moment ago: their next request gets an answer that says it is the last one.
 GRACE_S = 0.25
 
 
 class HttpServer:
     """Serves an application until told to stop, then answers what it has already received."""
 
-    def __init__(self, app: WSGIApplication, listening_socket: socket.socket) -> None:
+    def __init__(
+        self, app: WSGIApplication, listening_socket: socket.socket, released: Callable[[], None] = lambda: None
+    ) -> None:
+        """`released` is called, on the thread of `run`, once no more connections are taken."""
         # On Linux accepted sockets inherit it, so that no answer waits for an acknowledgement of the one before.
         listening_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._map: dict[int, Any] = {}
@@ -55,9 +61,20 @@ class HttpServer:
         self._server.channel_class = Channel
         self._server.is_draining = False
         self._server.answered = 0
+        self._released = released
         self._is_stopping = False
         self._lock = threading.Lock()
         self._is_closed = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens: host and port."""
+        host, port = self._server.socket.getsockname()[:2]
+        return host, port
+
+    def mount(self, app: WSGIApplication) -> None:
+        """Serve another application. Call before `run`."""
+        self._server.application = app
 
     @property
     def answered(self) -> int:
@@ -87,7 +104,10 @@ class HttpServer:
     def _drain(self, started: float) -> None:
         """Stop accepting, and close each connection once it owes no answer. New connections wait for our successor."""
         server = self._server
+        while self._is_anybody_waiting() and time.monotonic() - started < GRACE_S:
+            self._poll(0)  # whoever has connected by now may have sent a request as well
         server.accepting = False
+        self._released()
         self._poll(0)  # what has already arrived is in flight too
         while server.active_channels:
             elapsed_s = time.monotonic() - started
@@ -98,6 +118,11 @@ class HttpServer:
                 channel.close_unless_owing(in_grace)
             remaining_s = (GRACE_S if in_grace else DRAIN_S) - elapsed_s
             self._poll(math.ceil(remaining_s * 1000) / 1000)
+
+    def _is_anybody_waiting(self) -> bool:
+        backlog = select.poll()
+        backlog.register(self._server.socket, select.POLLIN)
+        return bool(self._server.readable() and backlog.poll(0))
 
     def _close(self) -> None:
         for channel in list(self._server.active_channels.values()):

@@ -41,7 +41,8 @@ class Serving:
     """An HttpServer on its own thread."""
 
     def __init__(self, app, listening):
-        self.server = HttpServer(app, listening)
+        self.released = threading.Event()
+        self.server = HttpServer(app, listening, self.released.set)
         self.thread = threading.Thread(target=self.server.run, name="http-under-test")
         self.thread.start()
 
@@ -250,6 +251,31 @@ def test_after_the_end_no_descriptor_of_somebody_else_is_written_to(app, listeni
             reader.recv(1)
 
 
+def test_a_connection_that_was_busy_is_told_with_its_next_answer_that_it_ends(serving, connect, monkeypatch):
+    monkeypatch.setattr(http_server, "GRACE_S", DEADLINE_S)
+    monkeypatch.setattr(http_server, "DRAIN_S", DEADLINE_S)
+    connection = connect()
+    ask(connection, "GET", "/")
+    serving.server.stop()
+    assert serving.released.wait(DEADLINE_S)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    assert (answer.read(), answer.getheader("Connection")) == (b"done", "close")
+    assert serving.join() < 2.0
+
+
+def test_whoever_waits_in_the_backlog_at_the_end_is_answered(app, listening, connect):
+    """Connected and asked before the stop: no matter that nobody had accepted yet."""
+    early = [connect() for _ in range(20)]
+    for connection in early:
+        connection.request("GET", "/")
+    server = HttpServer(app, listening.dup())
+    server.stop()
+    server.run()
+    for connection in early:
+        assert connection.getresponse().read() == b"done"
+
+
 def test_what_is_being_handled_and_what_is_queued_is_answered_before_the_end(serving, app, connect):
     connections = [connect() for _ in range(http_server.THREADS + 4)]
     for connection in connections:
@@ -269,7 +295,9 @@ def test_a_request_whose_rest_is_on_its_way_is_answered(serving, connect, connec
     monkeypatch.setattr(http_server, "DRAIN_S", DEADLINE_S)
     raw = connect_raw()
     raw.sendall(POST % 4)
-    ask(connect(), "GET", "/")  # the loop has seen the beginning by now
+    other = connect()
+    ask(other, "GET", "/")  # the loop has seen the beginning by now
+    other.close()
     serving.server.stop()
     raw.sendall(b"body")
     assert read_answer(raw)[1] == b"done"
