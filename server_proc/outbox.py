@@ -64,6 +64,17 @@ class OutboxLog:
     def newest(self) -> int:
         return self._tail.newest
 
+    def catch_up(self) -> None:
+        """Take note of what another process has written, which must write no more. Raises DatabaseError."""
+        with self._database.write() as transaction:
+            row = transaction.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+            newest = row[0] if row else 0
+            if newest != self.newest:
+                transaction.after_commit(lambda: self._forget_tail(newest))
+
+    def _forget_tail(self, newest: int) -> None:
+        self._tail = Sequence(newest)
+
     def append(self, payload: Payload) -> int:
         """Store a message that announces nothing but itself; return its seq. Raises PayloadError, DatabaseError."""
         with self._database.write() as transaction:

@@ -2,6 +2,7 @@
 
 import threading
 
+import msgspec
 import pytest
 
 from ipc.sequence import Lapped
@@ -33,6 +34,35 @@ def test_epoch_and_seq_go_on_after_opening_again(database_path):
         assert encoded.count(b'"op":"message"') == start + 3
         database.close()
     assert len(epochs) == 1
+
+
+def test_what_another_process_wrote_is_there_after_catching_up(database_path, outbox):
+    """Two processes overlap in a planned restart; the old one may write to the end of its last request."""
+    outbox.append({"of": "both"})
+    predecessor_database = open_database(database_path)
+    predecessor = OutboxLog(predecessor_database, clock=lambda: 0.0)
+    outbox.append({"of": "successor"})
+    assert predecessor.append({"of": "predecessor"}) == 3
+    assert outbox.newest == 2
+    predecessor_database.close()
+
+    outbox.catch_up()
+
+    assert outbox.newest == 3
+    assert outbox.append({"of": "successor"}) == 4
+    encoded, last = outbox.read(0, 1 << 20)
+    while last < 4:
+        more, last = outbox.read(last, 1 << 20)
+        encoded += b"\n" + more
+    assert [msgspec.json.decode(line)["seq"] for line in encoded.split(b"\n")] == [1, 2, 3, 4]
+
+
+def test_catching_up_with_nobody_keeps_what_is_in_memory(outbox, reads):
+    outbox.append({"n": 1})
+    outbox.catch_up()
+    reads.clear()
+    assert outbox.read(0, 1 << 20)[1] == 1
+    assert reads == []
 
 
 def test_two_databases_have_two_epochs(tmp_path):
