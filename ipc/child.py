@@ -30,10 +30,16 @@ class ChildSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildContext(Protocol):
-    """A child's view of its launcher. An entry point is `def run(context: ChildContext) -> int`, the exit code."""
+    """A child's view of its launcher. An entry point is `def run(context: ChildContext) -> int`, the exit code.
+
+    An entry that is declared to prepare is called ahead of its turn, in a spare, and asks for it in three steps:
+    `wait_for_go`, `wait_to_accept`, `wait_to_succeed`. For any other entry there are none: it is called when it is its
+    turn, and the process before it is gone.
+    """
 
     @property
-    def settings(self) -> ChildSettings: ...
+    def settings(self) -> ChildSettings:
+        """What the launcher tells; an entry that prepares is told with `wait_for_go`."""
 
     @property
     def authkey(self) -> bytes: ...
@@ -46,8 +52,23 @@ class ChildContext(Protocol):
     def http_socket(self) -> socket.socket | None:
         """The listening HTTP socket; the server has it."""
 
+    def wait_for_go(self) -> bool:
+        """Say that all is built that needs no settings, and wait for them; False if it is time to stop."""
+
+    def wait_to_accept(self) -> bool:
+        """Say that everything is prepared, and wait until connections may be taken; False if it is time to stop.
+
+        In a planned restart a predecessor works until then, and its last requests beyond then; else there is none.
+        """
+
+    def wait_to_succeed(self) -> bool:
+        """Wait until the predecessor, if there is one, is gone; False if it is time to stop. On any thread."""
+
     def ready(self) -> None:
         """Say that this child does its work now. Call it once."""
+
+    def released(self) -> None:
+        """Say that no more connections are taken: a successor may begin to. Call it once, when stopping."""
 
     def heartbeat(self) -> None:
         """Say that what could hang does not."""

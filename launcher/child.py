@@ -6,6 +6,7 @@ child's main thread, which by then is tied to the launcher (`leash`).
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -24,7 +25,7 @@ from ipc.child import EXIT_SETUP, ChildContext, ChildSettings, ChildSetupError
 from launcher import child_logs
 from launcher.handover import TERMINAL_SIGNALS, InheritedFd, keep_from_grandchildren
 from launcher.lifeline import Lifeline
-from launcher.pipe_words import Heartbeat, Notice, Ready, SetupFailed, Spawned, encode
+from launcher.pipe_words import Heartbeat, Notice, Prepared, Ready, Released, SetupFailed, Spawned, encode
 
 _MAX_REASON = 500
 
@@ -35,6 +36,7 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
     """All that a child is born with; it travels through the spawn's pickle. `locks` are held by being open."""
 
     entry: str
+    prepares: bool
     log_level: str
     commands: InheritedFd
     notices: InheritedFd
@@ -47,17 +49,43 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
 class Context:
     """The ChildContext that an entry point is called with."""
 
-    def __init__(self, settings: ChildSettings, birth: Birth, lifeline: Lifeline) -> None:
-        self.settings = settings
+    def __init__(self, birth: Birth, lifeline: Lifeline) -> None:
         self.authkey = bytes(multiprocessing.current_process().authkey)
         self.listener: Listener | None = birth.listener
         self.http_socket: socket.socket | None = birth.http_socket
         self._notices = birth.notices
         self._lifeline = lifeline
 
+    @property
+    def settings(self) -> ChildSettings:
+        """What the launcher tells."""
+        settings = self._lifeline.settings
+        assert settings is not None, "they come with `wait_for_go`"
+        return settings
+
+    def wait_for_go(self) -> bool:
+        """Say that all is built that needs no settings, and wait for them; False if it is time to stop."""
+        gc.freeze()  # what has been loaded stays: no collection has to look at it
+        gc.enable()
+        _notify(self._notices, Spawned())
+        return self._lifeline.wait_for_go()
+
     def ready(self) -> None:
         """Say that this child does its work now."""
         _notify(self._notices, Ready())
+
+    def wait_to_accept(self) -> bool:
+        """Say that everything is prepared, and wait until connections may be taken; False if it is time to stop."""
+        _notify(self._notices, Prepared())
+        return self._lifeline.wait_to_accept()
+
+    def wait_to_succeed(self) -> bool:
+        """Wait until the predecessor, if there is one, is gone; False if it is time to stop."""
+        return self._lifeline.wait_to_succeed()
+
+    def released(self) -> None:
+        """Say that no more connections are taken."""
+        _notify(self._notices, Released())
 
     def heartbeat(self) -> None:
         """Say that what could hang does not."""
@@ -87,9 +115,10 @@ def main(birth: Birth) -> NoReturn:
 def _run(birth: Birth, lifeline: Lifeline) -> int:
     try:
         entry = _load(birth.entry)
-        _notify(birth.notices, Spawned())
-        settings = lifeline.wait_for_go()
-        return 0 if settings is None else entry(Context(settings, birth, lifeline))
+        context = Context(birth, lifeline)
+        if not birth.prepares and not context.wait_for_go():
+            return 0
+        return entry(context)
     except ChildSetupError as error:
         return _setup_failed(birth, str(error))
     except ImportError as error:

@@ -86,6 +86,7 @@ def _read_file(context: click.Context, _parameter: click.Parameter, file: str | 
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), default=_DEFAULTS.log_format, help="Format of stdout.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default=_DEFAULTS.log_level, help="Least level logged.")
 @click.option("--log-payloads", is_flag=True, help="Show messages in the log: they are personal data.")
+@click.option("--no-spares", is_flag=True, help="Keep no processes in waiting: less memory, slower restarts.")
 @click.option("--exit-on-fatal", is_flag=True, help="End with 70 when a child is given up, for a service manager.")
 @click.option(
     "--config",

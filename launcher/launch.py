@@ -106,6 +106,7 @@ def _supervise(settings: Settings, specs: tuple[ChildSpec, ...], served: _Served
         child_settings=_child_settings(settings, specs, served.first),
         supplies=Supplies(locks=means.locks.descriptors, sockets=served.sockets, log_level=settings.log_level),
         exit_on_fatal=settings.exit_on_fatal,
+        keeps_spares=not settings.no_spares,
         logs=means.logs,
         wakeup=means.wakeup,
         publish=served.control.publish,

@@ -21,7 +21,7 @@ import structlog
 from ipc.child import ChildSettings
 from launcher.handover import InheritedFd
 from launcher.lines import LineSplitter
-from launcher.pipe_words import Go, decode_command
+from launcher.pipe_words import Accept, Go, Stop, Succeed, decode_command
 
 _log = structlog.get_logger()
 _READ_BYTES = 64 << 10
@@ -39,9 +39,12 @@ class Lifeline:
         os.set_blocking(self._wake_writer, False)
         self._lock = threading.Lock()
         self._callbacks: deque[Callable[[], None]] = deque()
-        self._settings: ChildSettings | None = None
+        self.settings: ChildSettings | None = None
+        """What the launcher tells; set once it has said go."""
         self._is_stopping = False
         self._decided = threading.Event()
+        self._may_accept = threading.Event()
+        self._may_succeed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lifeline", daemon=True)
 
     def start(self) -> None:
@@ -50,10 +53,20 @@ class Lifeline:
         signal.signal(signal.SIGTERM, _do_nothing)
         self._thread.start()
 
-    def wait_for_go(self) -> ChildSettings | None:
-        """Wait until the launcher says go and return the settings; None when it is time to stop already."""
+    def wait_for_go(self) -> bool:
+        """Wait until the launcher says go; False when it is time to stop already."""
         self._decided.wait()
-        return None if self._is_stopping else self._settings
+        return not self._is_stopping
+
+    def wait_to_accept(self) -> bool:
+        """Wait until the predecessor takes no more connections, if there is one; False when it is time to stop."""
+        self._may_accept.wait()
+        return not self._is_stopping
+
+    def wait_to_succeed(self) -> bool:
+        """Wait until the predecessor is gone, if there is one; False when it is time to stop."""
+        self._may_succeed.wait()
+        return not self._is_stopping
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once on this thread when it is time to stop, at once if it already is."""
@@ -82,12 +95,22 @@ class Lifeline:
         if not data:
             _die()
         for line in self._splitter.feed(data):
-            command = decode_command(line)
-            if isinstance(command, Go):
-                self._settings = command.settings
-                self._decided.set()
-            else:
-                self._stop()
+            match decode_command(line):
+                case Go(settings, is_successor):
+                    self.settings = settings
+                    if not is_successor:
+                        self._succeed()
+                    self._decided.set()
+                case Accept():
+                    self._may_accept.set()
+                case Succeed():
+                    self._succeed()
+                case Stop():
+                    self._stop()
+
+    def _succeed(self) -> None:
+        self._may_accept.set()
+        self._may_succeed.set()
 
     def _read_wakes(self) -> None:
         if asks_to_stop(os.read(self._wake_reader, _READ_BYTES)):
@@ -98,6 +121,7 @@ class Lifeline:
             self._is_stopping = True
             callbacks, self._callbacks = self._callbacks, deque()
         self._decided.set()
+        self._succeed()  # whoever waits finds out that it is time to stop
         for callback in callbacks:
             try:
                 callback()

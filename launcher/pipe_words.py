@@ -12,9 +12,18 @@ from ipc.child import ChildSettings
 
 
 class Go(msgspec.Struct, frozen=True, tag_field="op", tag="go"):
-    """Launcher to child: run now, with these settings."""
+    """Launcher to child: run now, with these settings. A successor has a predecessor that still works."""
 
     settings: ChildSettings
+    is_successor: bool = False
+
+
+class Accept(msgspec.Struct, frozen=True, tag_field="op", tag="accept"):
+    """Launcher to successor: your predecessor takes no more connections."""
+
+
+class Succeed(msgspec.Struct, frozen=True, tag_field="op", tag="succeed"):
+    """Launcher to successor: your predecessor is gone."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag_field="op", tag="stop"):
@@ -29,6 +38,14 @@ class Ready(msgspec.Struct, frozen=True, tag_field="op", tag="ready"):
     """Child to launcher: I do my work."""
 
 
+class Prepared(msgspec.Struct, frozen=True, tag_field="op", tag="prepared"):
+    """Successor to launcher: I can take over."""
+
+
+class Released(msgspec.Struct, frozen=True, tag_field="op", tag="released"):
+    """Child to launcher: I take no more connections."""
+
+
 class Heartbeat(msgspec.Struct, frozen=True, tag_field="op", tag="heartbeat"):
     """Child to launcher: what could hang does not."""
 
@@ -39,8 +56,8 @@ class SetupFailed(msgspec.Struct, frozen=True, tag_field="op", tag="setup_failed
     reason: str
 
 
-Command = Go | Stop
-Notice = Spawned | Ready | Heartbeat | SetupFailed
+Command = Go | Accept | Succeed | Stop
+Notice = Spawned | Prepared | Ready | Released | Heartbeat | SetupFailed
 
 _encode = msgspec.json.Encoder().encode
 decode_command = msgspec.json.Decoder(Command).decode

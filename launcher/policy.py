@@ -103,7 +103,7 @@ def _crash(child: Child, event: Exited, now: float) -> Step:
     attempt = 1 if was_stable else child.attempt + 1
     unstable = 0 if was_stable else child.unstable_crashes + 1
     child = replace(child, attempt=attempt, unstable_crashes=unstable, reason="")
-    delay_s = _delay_s(limits, unstable, event.jitter)
+    delay_s = backoff_s(limits, unstable, event.jitter)
     said = ScheduleRestart(delay_s, attempt, reason)
     if delay_s == 0:
         child, actions = _start(child, event, now)
@@ -111,7 +111,8 @@ def _crash(child: Child, event: Exited, now: float) -> Step:
     return replace(_enter(child, State.BACKOFF, now, now + delay_s), reason=reason), (said,)
 
 
-def _delay_s(limits: Limits, unstable_crashes: int, jitter: float) -> float:
+def backoff_s(limits: Limits, unstable_crashes: int, jitter: float) -> float:
+    """Return how long the next start waits after so many crashes without a stable run."""
     if unstable_crashes == 0:
         return 0.0
     # The exponent is bounded: 2.0 ** 1100 overflows, and generous limits allow that many crashes.

@@ -19,11 +19,14 @@ from multiprocessing.connection import wait
 from typing import Any
 
 import msgspec
+import psutil
 
+from ipc.child import ChildSettings
 from launcher import child, leash
 from launcher.handover import TERMINAL_SIGNALS, InheritedFd
 from launcher.lines import LineSplitter
-from launcher.pipe_words import Command, Go, Notice, decode_notice, encode
+from launcher.pipe_words import Command, Go, Notice, Succeed, decode_notice, encode
+from launcher.stages import Stage
 
 _READ_BYTES = 64 << 10
 _READS_PER_TURN = 4
@@ -36,6 +39,7 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True):
     """What a child is given besides its pipes."""
 
     entry: str
+    prepares: bool = False
     log_level: str
     locks: tuple[InheritedFd, ...] = ()
     listener: Any = None
@@ -59,7 +63,7 @@ class ChildProcess:
 
     def __init__(self, name: str, handed: Handed) -> None:
         self.name = name
-        self.was_told_to_go = False
+        self.stage = Stage.IMPORTING
         self.setup_failure = ""
         self._notice_lines = LineSplitter()
         self._log_lines = LineSplitter()
@@ -84,11 +88,22 @@ class ChildProcess:
         self.death = self._process.sentinel if self._pidfd is None else self._pidfd
         """Readable once the process is dead."""
 
-    def go(self, word: Go) -> None:
+    def prepare(self, settings: ChildSettings) -> None:
+        """Let the process prepare to take over from the one that acts now."""
+        self.command(Go(settings, is_successor=True))
+        self.stage = Stage.PREPARING
+
+    def go(self, settings: ChildSettings) -> None:
         """Let the process run; its uptime counts from here."""
-        self.was_told_to_go = True
         self.started_s = time.monotonic()
-        self.command(word)
+        self.command(Go(settings) if self.stage < Stage.PREPARING else Succeed())
+
+    def is_suspended(self) -> bool:
+        """Whether somebody has stopped the process, so that it would not go if told to."""
+        try:
+            return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        except psutil.Error:
+            return False
 
     def command(self, word: Command) -> None:
         """Tell the child something; what a dead or deaf one does not take is lost."""

@@ -26,6 +26,7 @@ class Roster:
         self._started_s: dict[str, float] = {}
         self._pids: dict[str, int] = {}
         self._last_exits: dict[str, dict[str, Any]] = {}
+        self._spare_pids: dict[str, int] = {}
         self._has_changed = True
 
     @property
@@ -71,6 +72,11 @@ class Roster:
         self._last_exits[name] = {**msgspec.structs.asdict(status), "words": status.words, "uptime_s": uptime_s}
         self._has_changed = True
 
+    def note_spares(self, pids: dict[str, int]) -> None:
+        """Remember which processes are in waiting."""
+        self._has_changed |= pids != self._spare_pids
+        self._spare_pids = pids
+
     def take_change(self) -> bool:
         """Return whether anything changed since the last call."""
         has_changed, self._has_changed = self._has_changed, False
@@ -86,6 +92,7 @@ class Roster:
             name=name,
             state=child.state,
             pid=self._pids.get(name),
+            spare_pid=self._spare_pids.get(name),
             restarts=max(0, self._starts[name] - 1),
             started_s=self._started_s.get(name),
             last_exit=self._last_exits.get(name),

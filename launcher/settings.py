@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "auto"
     log_level: str = "info"
     log_payloads: bool = False
+    no_spares: bool = False
     exit_on_fatal: bool = False
 
     @property

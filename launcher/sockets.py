@@ -10,7 +10,7 @@ import errno
 import socket
 from multiprocessing.connection import Listener
 
-from ipc.endpoint import BoundListener, bind_listener
+from ipc.endpoint import BoundListener, bind_listener, listening_socket
 from ipc.errors import AddressError
 from launcher.errors import SettingsError
 
@@ -59,11 +59,21 @@ class ServerSockets:
     def close(self) -> None:
         """Stop listening: clients are refused instead of left to wait. Removes the socket file."""
         if self._bound is not None:
+            _refuse(listening_socket(self._bound.listener))
             self._bound.close()
             self._bound = None
         if self._http is not None:
+            _refuse(self._http)
             self._http.close()
             self._http = None
+
+
+def _refuse(listening: socket.socket) -> None:
+    """Stop listening in every process that shares the socket: closing it here would leave it open there."""
+    try:
+        listening.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # not every system can; then the last process to die closes it
 
 
 def _bind_http(host: str, port: int) -> socket.socket:

@@ -21,6 +21,7 @@ class ChildStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: State
     pid: int | None
+    spare_pid: int | None = None
     restarts: int
     started_s: float | None
     last_exit: dict[str, Any] | None
@@ -92,6 +93,7 @@ def _describe_child(child: ChildStatus, now: float, meter: Meter) -> dict[str, A
         "name": child.name,
         "state": str(child.state),
         "pid": child.pid,
+        "spare_pid": child.spare_pid,
         "restarts": child.restarts,
         "uptime_s": None if child.started_s is None else round(now - child.started_s, 3),
         **meter.read(child.pid),

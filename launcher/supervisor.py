@@ -22,7 +22,7 @@ from launcher.control import RestartChildren, StopAll
 from launcher.errors import EXIT_GAVE_UP, EXIT_OK, LauncherError
 from launcher.logs import LogPipeline
 from launcher.order import STOP_TIMEOUT_S, kill_at_s, next_to_start, next_to_stop
-from launcher.pipe_words import Go, Stop
+from launcher.pipe_words import Stop
 from launcher.policy_types import (
     Action,
     BecameReady,
@@ -45,6 +45,7 @@ from launcher.policy_types import (
 )
 from launcher.process import ChildProcess, ExitStatus
 from launcher.process_table import ProcessTable, Supplies
+from launcher.reserve import Means, Reserve
 from launcher.roster import Roster
 from launcher.spec import ChildSpec
 from launcher.status import Snapshot
@@ -61,6 +62,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     child_settings: ChildSettings
     supplies: Supplies
     exit_on_fatal: bool
+    keeps_spares: bool
     logs: LogPipeline
     wakeup: Wakeup
     publish: Callable[[Snapshot], None]
@@ -76,6 +78,16 @@ class Supervisor:
         self._roster = Roster(launch.specs)
         self._processes = ProcessTable(launch.supplies, launch.logs, self)
         self._processes.descriptors[launch.wakeup.fileno()] = self._on_wakeup
+        self._reserve = Reserve(
+            Means(
+                specs=self._specs,
+                children=self._roster.children,
+                processes=self._processes,
+                settings=self._settings,
+                replace=self._replace,
+                keeps_spares=launch.keeps_spares,
+            )
+        )
         self._stop_by_s: float | None = None
         self._is_announced = False
         self._exit_code = EXIT_OK
@@ -99,8 +111,13 @@ class Supervisor:
         return self._exit_code
 
     def _timeout_s(self) -> float | None:
-        deadline_s = self._roster.deadline_s
-        return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        now = time.monotonic()
+        deadlines = [self._roster.deadline_s]
+        if self._stop_by_s is None:
+            deadlines.append(self._reserve.deadline_s(now))
+        elif now < self._stop_by_s:
+            deadlines.append(self._stop_by_s)
+        return min((max(0.0, deadline_s - now) for deadline_s in deadlines if deadline_s is not None), default=None)
 
     # What happens.
 
@@ -111,6 +128,24 @@ class Supervisor:
         start_s = round(time.monotonic() - process.started_s, 3)
         _log.info("child_ready", child=process.name, child_pid=process.pid, start_s=start_s)
         self._feed(process.name, BecameReady())
+
+    def child_released(self, process: ChildProcess) -> None:
+        """Let the successor take connections, where there is one. Called by the process table."""
+        self._reserve.released(process.name)
+
+    def spare_advanced(self, process: ChildProcess) -> None:
+        """Note that a spare is warm, or a successor prepared. Called by the process table."""
+        self._reserve.advanced(process, time.monotonic())
+
+    def spare_exited(self, process: ChildProcess, status: ExitStatus) -> None:
+        """Note the death of a process that was not its child yet. Called by the process table."""
+        if self._stop_by_s is not None:
+            return
+        if process.name not in self._roster.started:
+            # The first of its kind: what it died of is what the child would die of.
+            self.child_exited(process, status)
+        else:
+            self._reserve.exited(process, status, time.monotonic())
 
     def child_exited(self, process: ChildProcess, status: ExitStatus) -> None:
         """Log a death and let the policy judge it. Called by the process table."""
@@ -153,6 +188,7 @@ class Supervisor:
         if number == signal.SIGHUP:
             self._restart(tuple(self._specs))
         elif number == signal.SIGINT and self._stop_by_s is not None:
+            self._reserve.dissolve(kills_all=True)
             for name in self._specs:
                 self._feed(name, KillRequested())
         else:
@@ -162,17 +198,14 @@ class Supervisor:
 
     def _spawn_all(self) -> None:
         """Have all children import at the same time; each goes when it is its turn."""
-        for name, spec in self._specs.items():
-            try:
-                self._processes.spawn(spec)
-            except OSError as error:
-                # Its start will try again, and is counted then.
-                _log.warning("child_not_spawned", child=name, reason=str(error))
+        for name in self._specs:
+            self._reserve.spawn(name, time.monotonic())
 
     def _settle(self) -> None:
         """Do what the states of the children make possible, until there is nothing left to do."""
-        while self._start_next() if self._stop_by_s is None else self._stop_next():
+        while self._advance() if self._stop_by_s is None else self._stop_next():
             pass
+        self._roster.note_spares(self._processes.spare_pids())
         if self._roster.take_change():
             snapshot = self._roster.snapshot(self._launch.first, is_stopping=self._stop_by_s is not None)
             self._launch.publish(snapshot)
@@ -180,6 +213,9 @@ class Supervisor:
             self._is_announced = True
             first = self._launch.first
             _log.info("launcher_ready", url=first.url, socket=first.socket, control_socket=first.control_socket)
+
+    def _advance(self) -> bool:
+        return self._start_next() or self._reserve.tend(time.monotonic())
 
     def _start_next(self) -> bool:
         name = next_to_start(self._roster.children, self._roster.started)
@@ -192,6 +228,8 @@ class Supervisor:
         """Ask the next child to stop; False when there is one to wait for, or none left."""
         children = self._roster.children
         name = next_to_stop(children)
+        if self._stop_by_s is not None and time.monotonic() >= self._stop_by_s:
+            self._reserve.dissolve(kills_all=True)
         if name is None or self._stop_by_s is None:
             return False
         self._feed(name, StopRequested(kill_at_s(children, self._stop_by_s, time.monotonic())))
@@ -202,16 +240,16 @@ class Supervisor:
             return
         self._stop_by_s = time.monotonic() + STOP_TIMEOUT_S
         _log.info("shutdown_started", reason=reason, deadline_s=STOP_TIMEOUT_S)
-        for process in self._processes.all():
-            if not process.was_told_to_go:
-                process.send_signal("SIGKILL")  # it has done nothing yet that it could finish
+        self._reserve.dissolve()
 
     def _restart(self, names: tuple[str, ...]) -> None:
         if self._stop_by_s is not None:
             return
         _log.info("restart_requested", children=list(names))
-        for name in names:
-            self._feed(name, RestartRequested())
+        self._reserve.plan_restarts(name for name in self._specs if name in names)
+
+    def _replace(self, name: str) -> None:
+        self._feed(name, RestartRequested())
 
     # What the policy wants done.
 
@@ -242,7 +280,7 @@ class Supervisor:
 
     def _go(self, name: str) -> None:
         try:
-            process = self._processes.get(name) or self._processes.spawn(self._specs[name])
+            process = self._processes.promote(name) or self._spawn(name)
         except LauncherError as error:
             self._feed(name, StartFailed(str(error)))
             return
@@ -250,15 +288,23 @@ class Supervisor:
             # No memory, no descriptors: that may pass, so it counts as a crash and is tried again.
             self._feed(name, Exited(exit_code=None, reason=f"cannot be started: {error}", jitter=_jitter()))
             return
-        process.go(Go(msgspec.structs.replace(self._launch.child_settings, name=name)))
+        process.go(self._settings(name))
         _log.info("child_started", child=name, child_pid=process.pid)
         self._roster.note_start(name, process.pid, process.started_s)
 
+    def _spawn(self, name: str) -> ChildProcess:
+        self._processes.spawn(self._specs[name])
+        return self._processes.act(name)
+
+    def _settings(self, name: str) -> ChildSettings:
+        return msgspec.structs.replace(self._launch.child_settings, name=name)
+
     def _give_up(self, name: str, reason: str) -> None:
-        _log.error("child_fatal", child=name, reason=reason)
+        self._processes.discard_spare(name)
         if self._specs[name].takes_sockets:
             # Nobody is going to accept: refuse clients rather than let them wait in the backlog.
             self._launch.supplies.sockets.close()
+        _log.error("child_fatal", child=name, reason=reason)
         if self._launch.exit_on_fatal:
             self._exit_code = EXIT_GAVE_UP
             self._stop("a child was given up")

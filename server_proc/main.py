@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from multiprocessing.connection import Listener
 from pathlib import Path
@@ -28,25 +29,31 @@ from server_proc.services import Services
 from server_proc.store import MarkStore
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 DATABASE_NAME = "attendance.db"
 EXIT_SELF_CHECK_FAILED = 1
 
 
 def run(context: ChildContext) -> int:
-    """Serve until told to stop; return the exit code. Raises ChildSetupError when it cannot begin."""
+    """Serve until told to stop; return the exit code. Raises ChildSetupError when it cannot begin.
+
+    What takes time and needs no settings comes first: it is done in a spare, while its predecessor works.
+    """
     route_waitress_logging()
     listener, http_socket = _handed_sockets(context)
     _require_loopback(http_socket)
+    http = HttpServer(_nothing_mounted, http_socket, context.released)
+    if not context.wait_for_go():
+        return 0
     try:
         with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
-            return _serve(context, database, listener, http_socket)
+            return _serve(context, database, listener, http)
     except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
         raise ChildSetupError(str(error)) from error
 
 
-def _serve(context: ChildContext, database: Database, listener: Listener, http_socket: socket.socket) -> int:
+def _serve(context: ChildContext, database: Database, listener: Listener, http: HttpServer) -> int:
     settings = context.settings
     outbox = _open_outbox(database)
     channel = SocketServer(
@@ -59,20 +66,27 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http_s
     hub = Hub(channel)
     services = Services(database=database, outbox=outbox, store=MarkStore(database, outbox), hub=hub)
     register_actions(channel, services, log_payloads=settings.log_payloads)
-    hub.start()
+    http.mount(make_wsgi_app(services, http.address))
+
+    def succeed() -> bool:
+        """Serve the clients of the channel, once the process before this one is gone and writes no more."""
+        if not context.wait_to_succeed():
+            return False
+        outbox.catch_up()
+        hub.start()
+        return True
+
     try:
-        return _serve_http(context, services, http_socket)
+        return _serve_http(context, http, succeed)
     finally:
         hub.stop()
 
 
-def _serve_http(context: ChildContext, services: Services, http_socket: socket.socket) -> int:
-    address = _address(http_socket)
-    http = HttpServer(make_wsgi_app(services, address), http_socket)
+def _serve_http(context: ChildContext, http: HttpServer, succeed: Callable[[], bool]) -> int:
     self_check = SelfCheck(
-        address,
+        http.address,
         lambda: http.answered,
-        SelfCheckEvents(ready=context.ready, alive=context.heartbeat, failed=http.stop),
+        SelfCheckEvents(begin=succeed, ready=context.ready, alive=context.heartbeat, failed=http.stop),
     )
 
     def stop() -> None:
@@ -80,12 +94,18 @@ def _serve_http(context: ChildContext, services: Services, http_socket: socket.s
         http.stop()
 
     context.on_stop(stop)
+    if not context.wait_to_accept():
+        return 0
     self_check.start()
     try:
         http.run()
     finally:
         self_check.join()
     return EXIT_SELF_CHECK_FAILED if self_check.has_failed else 0
+
+
+def _nothing_mounted(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
+    raise AssertionError("nobody is served before the application is there")
 
 
 def make_wsgi_app(services: Services, address: tuple[str, int]) -> WSGIApplication:
@@ -107,12 +127,7 @@ def _handed_sockets(context: ChildContext) -> tuple[Listener, socket.socket]:
     return context.listener, context.http_socket
 
 
-def _address(http_socket: socket.socket) -> tuple[str, int]:
-    host, port = http_socket.getsockname()[:2]
-    return host, port
-
-
 def _require_loopback(http_socket: socket.socket) -> None:
-    host, _ = _address(http_socket)
+    host = http_socket.getsockname()[0]
     if not ipaddress.ip_address(host).is_loopback:
         raise ChildSetupError(f"{host} can be reached by other machines and posting needs no key: use --host 127.0.0.1")

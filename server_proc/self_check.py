@@ -1,4 +1,4 @@
-"""The server's own view of whether it serves: a request to itself, once before it is ready, then once a second.
+"""The server's own view of whether it serves: a request to itself, once before it is ready, then every two seconds.
 
 Owns one thread, woken by `stop`. What would hang makes the request hang: the main loop, or all the task threads.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-INTERVAL_S = 1.0
+INTERVAL_S = 2.0
 FIRST_PATIENCE_S = 5.0
 PATIENCE_S = 2.0
 
@@ -21,8 +21,13 @@ log = structlog.get_logger()
 
 
 class SelfCheckEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """What is called, on the thread of the check: `ready` once, `alive` each time, `failed` if ready never came."""
+    """What is called, on the thread of the check.
 
+    `begin` first: False if there will be nothing to check. Then `ready` once, `alive` each time, and `failed` if ready
+    never came.
+    """
+
+    begin: Callable[[], bool] = lambda: True
     ready: Callable[[], None]
     alive: Callable[[], None]
     failed: Callable[[], None]
@@ -69,6 +74,8 @@ class SelfCheck:
             self._disconnect()
 
     def _check(self) -> None:
+        if not self._events.begin():
+            return
         if not self._ask(FIRST_PATIENCE_S):
             if not self._stop.is_set():
                 log.error("self_check_failed", host=self._host, port=self._port)

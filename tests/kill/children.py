@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import structlog
 
@@ -44,12 +45,42 @@ def accepting(context: ChildContext) -> int:
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
+    if not (context.wait_for_go() and context.wait_to_accept()):
+        return 0
     threading.Thread(target=serve, daemon=True).start()
     log.info("sockets_handed", port=http.getsockname()[1], address=context.listener.address)
+    if not context.wait_to_succeed():
+        return 0
     context.ready()
     log.info("child_working", pid_of_child=os.getpid())
     stopped.wait()
     return 0
+
+
+def works_once(context: ChildContext) -> int:
+    """Work, unless one before it has: then find out that it cannot run."""
+    if not context.wait_for_go():
+        return 0
+    mark = Path(context.settings.state_dir, "worked")
+    if mark.exists():
+        raise ChildSetupError("the new configuration is wrong")
+    mark.touch()
+    if not context.wait_to_accept():
+        return 0
+    return steady(context)
+
+
+def never_prepared(context: ChildContext) -> int:
+    """Work, unless one before it has: then never get to the end of the preparations."""
+    if not context.wait_for_go():
+        return 0
+    mark = Path(context.settings.state_dir, "worked")
+    while mark.exists():
+        signal.pause()
+    mark.touch()
+    if not context.wait_to_accept():
+        return 0
+    return steady(context)
 
 
 def stubborn(context: ChildContext) -> int:

@@ -7,6 +7,9 @@ Tiny at import like run.py, because every spawned child imports it again as its 
 
 import sys
 
+PREPARE = ("accepting", "works_once", "never_prepared", "server_proc.main:run")
+"""Entries that wait while their predecessor still works."""
+
 
 def main() -> int:
     """Launch functions of `tests.kill.children`, or entries given in full."""
@@ -31,6 +34,7 @@ def main() -> int:
             name=name,
             entry=entry if ":" in entry else f"tests.kill.children:{entry}",
             takes_sockets=name == "server",
+            prepares=entry in PREPARE,
             quits_tree=name == "ui",
             limits=ours.limits,
         )

@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 import pytest
 
 from ipc.child import ChildSettings
-from launcher.pipe_words import Go, Ready, Spawned
+from launcher.pipe_words import Ready, Spawned, Stop
 from launcher.process import ChildProcess, ExitStatus, Handed
 from tests.kill.conftest import DEADLINE_S
 
@@ -56,9 +56,8 @@ def notices_until(process: ChildProcess, last: type) -> list[type]:
 def test_it_imports_first_and_runs_when_told_to_go(spawn: Callable[[str], ChildProcess]) -> None:
     process = spawn("steady")
     assert notices_until(process, Spawned) == [Spawned]
-    assert not process.was_told_to_go
 
-    process.go(Go(SETTINGS))
+    process.go(SETTINGS)
 
     assert notices_until(process, Ready) == [Ready]
     process.send_signal("SIGTERM")
@@ -69,7 +68,7 @@ def test_a_pipe_that_ended_keeps_its_number_to_the_close(
     spawn: Callable[[str], ChildProcess],
 ) -> None:
     process = spawn("silent")
-    process.go(Go(SETTINGS))
+    process.go(SETTINGS)
     while process.is_open(process.log):
         assert wait([process.log], DEADLINE_S)
         process.read_log()
@@ -85,10 +84,10 @@ def test_a_pipe_that_ended_keeps_its_number_to_the_close(
 
 def test_commands_and_signals_to_a_dead_process_are_lost_without_an_error(spawn: Callable[[str], ChildProcess]) -> None:
     process = spawn("quitting")
-    process.go(Go(SETTINGS))
+    process.go(SETTINGS)
     assert wait_until_dead(process) == ExitStatus(exit_code=0)
 
-    process.command(Go(SETTINGS))
+    process.command(Stop())
     process.send_signal("SIGKILL")
 
     assert process.last_words() == []

@@ -57,6 +57,20 @@ def test_arguments_beat_the_environment_and_that_the_file(
     )
 
 
+@pytest.mark.parametrize("where", ["argument", "environment", "file"])
+def test_spares_can_be_done_without(
+    launched: list[tuple[Settings, tuple[ChildSpec, ...]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    file = tmp_path / "axon.toml"
+    file.write_text("no-spares = true\n" if where == "file" else "")
+    if where == "environment":
+        monkeypatch.setenv("AXON_NO_SPARES", "1")
+
+    cli.main(["--config", str(file), *(["--no-spares"] if where == "argument" else [])])
+    assert launched[0][0].no_spares
+    assert not Settings().no_spares
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

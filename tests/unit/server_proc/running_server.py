@@ -39,6 +39,7 @@ class Context:
         self.http_socket = http_socket
         self.authkey = authkey
         self.is_ready = threading.Event()
+        self.is_released = threading.Event()
         self.heartbeats = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._callbacks = []
@@ -46,6 +47,18 @@ class Context:
 
     def ready(self):
         self.is_ready.set()
+
+    def wait_for_go(self):
+        return not self._is_stopping
+
+    def wait_to_accept(self):
+        return not self._is_stopping
+
+    def wait_to_succeed(self):
+        return not self._is_stopping
+
+    def released(self):
+        self.is_released.set()
 
     def heartbeat(self):
         self.heartbeats.release()
