@@ -33,6 +33,7 @@ from ui_proc.theme import Theme
 from ui_proc.traffic_state import Delivery, TrafficState
 
 TICK_MS = 1_000
+BEAT_EVERY_TICKS = 2
 SETTINGS_FILE = "ui.ini"
 REFUSED = "the list of unsent messages is full, or the connection was stopped."
 
@@ -56,6 +57,7 @@ class Application(QObject):
         self.control = self._channel(settings.control_socket, "ui-control")
         self._record = LinkRecord(ClientState(kind="connecting"), time.monotonic())
         self._reported_at_s = 0.0
+        self._ticks = 0
         stored = QSettings(str(Path(settings.state_dir) / SETTINGS_FILE), QSettings.Format.IniFormat, self)
         theme = Theme(qt, stored)
         self.board = BoardModel(BoardState(_now().date()), parent=self)
@@ -113,8 +115,10 @@ class Application(QObject):
         self.pages.messages.line_entered.connect(self._send_line)
 
     def tick(self) -> None:
-        """Beat, and move everything that shows time; once a second."""
-        self._context.heartbeat()
+        """Move everything that shows time, once a second, and beat every other time."""
+        if self._ticks % BEAT_EVERY_TICKS == 0:
+            self._context.heartbeat()
+        self._ticks += 1
         now = _now()
         if self.board.roll(now.date()):
             self.pages.board.refresh()
@@ -128,6 +132,7 @@ class Application(QObject):
         self.window.pill.show_pill(self._record.pill(time.monotonic()))
 
     def _show_state(self, state: ClientState) -> None:
+        log.debug("connection_changed", channel="ui", state=state.kind)
         self._record.state_changed(state, time.monotonic())
         self._show_pill()
 
