@@ -1,0 +1,114 @@
+"""Planned restarts of the whole product under load, and what was in flight when it is told to stop."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from launcher import remote
+from tests.kill.posters import Posters
+from tests.kill.product import Product
+
+RESTARTS = 4
+
+
+@pytest.fixture(params=[(), ("--no-spares",)], ids=["spares", "no spares"])
+def product(request: pytest.FixtureRequest, directory: Path) -> Iterator[Product]:
+    running = Product(directory, *request.param)
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.clean_up()
+
+
+def stored_people(product: Product) -> list[str]:
+    with closing(sqlite3.connect(product.state / "attendance.db")) as database:
+        return [person for (person,) in database.execute("SELECT person_id FROM marks ORDER BY mark_seq")]
+
+
+def test_planned_restarts_under_load_fail_no_request_and_lose_no_message(product: Product) -> None:
+    """Marks that are answered 201 by the old process and by the new reach a client once and in their order."""
+    received: list[str] = []
+    everything = threading.Event()
+    client = product.client("tester")
+
+    @client.add_message_handler
+    def keep(payload: dict[str, str]) -> None:
+        received.append(payload["personId"])
+        if payload["personId"] == "last":
+            everything.set()
+
+    client.start()
+    client.request({"type": "snapshot"}, timeout_s=15.0)
+    posters = Posters(product.url)
+    posters.start()
+    try:
+        for number in range(RESTARTS):
+            if number % 2:
+                remote.restart(str(product.socket), "server")
+            else:
+                os.kill(product.pid, signal.SIGHUP)
+            before, product.pids["server"] = product.pids["server"], 0
+            product.wait_for("child_exited", child="server", child_pid=before, exit_code=0)
+            product.pids["server"] = product.wait_for("child_ready", child="server")["child_pid"]
+            if not number % 2:
+                product.wait_for("child_ready", child="ui")
+        posters.finish()
+        assert product.post_mark("last") == 201
+        assert everything.wait(15.0)
+    finally:
+        posters.finish()
+        client.stop()
+    assert posters.failed == []
+    assert len(posters.answered) > RESTARTS
+    assert received == stored_people(product)
+    assert sorted(received) == sorted([*posters.answered, "last"])
+    assert product.remaining("restart_scheduled") == product.remaining("restart_abandoned") == []
+
+
+def test_a_mark_of_the_last_moment_reaches_who_connects_to_the_successor(product: Product) -> None:
+    """A request that the old process still has, when the new one has prepared long since, is announced all the same."""
+    address = urlsplit(product.url)
+    slow = http.client.HTTPConnection(address.netloc, timeout=15)
+    slow.putrequest("POST", "/api/attendance")
+    slow.putheader("Content-Type", "application/json")
+    slow.putheader("Content-Length", "22")
+    slow.endheaders()
+    assert product.post_mark("early") == 201, "by now the other connection has been accepted"
+    product.wait_for("marks_shown")
+    remote.restart(str(product.socket), "server")
+    product.wait_for("successor_ready", child="server")
+
+    slow.send(b'{"personId": "slowly"}')
+
+    assert slow.getresponse().status == 201
+    slow.close()
+    product.wait_for("message_received", proc="ui", type="attendance", seq=2)
+    product.wait_for("peer_joined", proc="server", resumed=True, cursor=2)
+    assert stored_people(product) == ["early", "slowly"]
+
+
+@pytest.mark.parametrize("product", [()], indirect=True)
+def test_what_is_in_flight_at_sigterm_is_answered(product: Product) -> None:
+    """Also by whoever had only just connected."""
+    posters = Posters(product.url, keeping=4, connecting=4)
+    posters.start()
+    while len(posters.answered) < 50:
+        assert product.post_mark("x") == 201
+
+    posters.finish(waits=False)  # each has its last request under way
+    product.process.send_signal(signal.SIGTERM)
+
+    assert product.wait_for_exit(timeout_s=6.0) == 0
+    posters.finish()
+    assert set(posters.answered) <= set(stored_people(product))
+    assert posters.failed == []
