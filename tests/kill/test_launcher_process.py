@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
@@ -62,6 +63,17 @@ def test_it_imports_first_and_runs_when_told_to_go(spawn: Callable[[str], ChildP
     assert notices_until(process, Ready) == [Ready]
     process.send_signal("SIGTERM")
     assert wait_until_dead(process) == ExitStatus(exit_code=0)
+
+
+def test_it_collects_garbage_once_it_is_imported_and_has_not_imported_what_it_never_uses(
+    spawn: Callable[[str], ChildProcess],
+) -> None:
+    process = spawn("introspective")
+    process.go(SETTINGS)
+    notices_until(process, Ready)
+    (line,) = (line for line in process.read_log() if b"looked_inside" in line)
+    seen = json.loads(line)
+    assert (seen["collects_garbage"], seen["frozen"], seen["rich"]) == (True, True, False)
 
 
 def test_a_pipe_that_ended_keeps_its_number_to_the_close(
