@@ -96,12 +96,24 @@ def test_a_child_and_its_spare_killed_together_are_both_replaced(launch: Launch)
 def test_a_spare_that_somebody_has_stopped_is_passed_over(launch: Launch) -> None:
     launched = launch(BOTH, limits=AT_ONCE)
     pids, waiting = ready(launched), spares(launched)
-    os.kill(waiting["server"], signal.SIGSTOP)
+    doomed = psutil.Process(waiting["server"])
+    doomed.suspend()
+    wait_until_stopped(doomed)
 
     os.kill(pids["server"], signal.SIGKILL)
 
-    assert launched.wait_for("child_ready", child="server")["child_pid"] != waiting["server"]
-    assert gone_within([psutil.Process(waiting["server"])], 5.0) == [] if psutil.pid_exists(waiting["server"]) else True
+    assert launched.wait_for("child_ready", child="server")["child_pid"] != doomed.pid
+    assert gone_within([doomed], 5.0) == []
+
+
+def wait_until_stopped(process: psutil.Process) -> None:
+    """Wait until a signal has had its effect: nothing tells of that, so it is looked at."""
+    pause = threading.Event()
+    for _ in range(2000):
+        if process.status() == psutil.STATUS_STOPPED:
+            return
+        pause.wait(0.005)
+    pytest.fail("the process was never stopped")
 
 
 def test_a_killed_launcher_takes_spares_with_it_stopped_ones_too(launch: Launch) -> None:
