@@ -53,6 +53,16 @@ def test_closing_refuses_clients_and_opening_again_keeps_the_port(sockets: Serve
     socket.create_connection((address.hostname, address.port)).close()
 
 
+def test_closing_refuses_clients_though_a_dying_process_still_has_the_socket(sockets: ServerSockets) -> None:
+    sockets.open()
+    address = urlsplit(sockets.url)
+    assert sockets.http is not None
+    with sockets.http.dup():
+        sockets.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address.hostname, address.port))
+
+
 def test_a_port_that_was_taken_meanwhile_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
