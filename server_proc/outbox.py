@@ -6,6 +6,7 @@ connections. Any thread may call: appends are ordered by the database's writer l
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -43,8 +44,7 @@ class OutboxLog:
         self._max_frame_bytes = Limits().max_frame_bytes
         with database.read() as connection:
             epoch = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-            row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-            newest = row[0] if row else 0
+            newest = _newest_in(connection)
             (oldest,) = connection.execute("SELECT min(seq) FROM outbox").fetchone()
         if epoch is None:
             raise DatabaseUnusableError("its epoch is missing")
@@ -66,9 +66,11 @@ class OutboxLog:
 
     def catch_up(self) -> None:
         """Take note of what another process has written, which must write no more. Raises DatabaseError."""
+        with self._database.read() as connection:
+            if _newest_in(connection) == self.newest:
+                return  # as after any crash: a database that cannot be written now is no reason not to serve
         with self._database.write() as transaction:
-            row = transaction.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-            newest = row[0] if row else 0
+            newest = _newest_in(transaction.connection)
             if newest != self.newest:
                 transaction.after_commit(lambda: self._forget_tail(newest))
 
@@ -129,3 +131,8 @@ class OutboxLog:
         if not batch:
             raise Lapped  # the rows went between the check and the read
         return b"\n".join(batch), after_seq + len(batch)
+
+
+def _newest_in(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    return int(row[0]) if row else 0

@@ -1,6 +1,8 @@
 """What the outbox promises beyond a message log: it outlives its process, and reads seldom cost SQL."""
 
+import sqlite3
 import threading
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -55,6 +57,14 @@ def test_what_another_process_wrote_is_there_after_catching_up(database_path, ou
         more, last = outbox.read(last, 1 << 20)
         encoded += b"\n" + more
     assert [msgspec.json.decode(line)["seq"] for line in encoded.split(b"\n")] == [1, 2, 3, 4]
+
+
+def test_catching_up_with_nobody_needs_no_write(database_path, outbox):
+    outbox.append({"n": 1})
+    with closing(sqlite3.connect(database_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        outbox.catch_up()
+    assert outbox.newest == 1
 
 
 def test_catching_up_with_nobody_keeps_what_is_in_memory(outbox, reads):
