@@ -88,7 +88,7 @@ class HttpServer:
                 self._poll(MAINTENANCE_S)
             self._drain(time.monotonic())
         finally:
-            self._close()
+            self.close()
 
     def stop(self) -> None:
         """Ask `run` to end; returns at once. Bounded: `run` returns within DRAIN_S and a little."""
@@ -124,7 +124,10 @@ class HttpServer:
         backlog.register(self._server.socket, select.POLLIN)
         return bool(self._server.readable() and backlog.poll(0))
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Give everything back; for a server that has run this does nothing."""
+        if self._is_closed:
+            return
         for channel in list(self._server.active_channels.values()):
             channel.handle_close()
         # Threads that are not done by now are stuck; they are daemons and go with the process.

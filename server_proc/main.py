@@ -43,14 +43,14 @@ def run(context: ChildContext) -> int:
     route_waitress_logging()
     listener, http_socket = _handed_sockets(context)
     _require_loopback(http_socket)
-    http = HttpServer(_nothing_mounted, http_socket, context.released)
-    if not context.wait_for_go():
-        return 0
-    try:
-        with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
-            return _serve(context, database, listener, http)
-    except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
-        raise ChildSetupError(str(error)) from error
+    with closing(HttpServer(_nothing_mounted, http_socket, context.released)) as http:
+        if not context.wait_for_go():
+            return 0
+        try:
+            with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
+                return _serve(context, database, listener, http)
+        except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
+            raise ChildSetupError(str(error)) from error
 
 
 def _serve(context: ChildContext, database: Database, listener: Listener, http: HttpServer) -> int:
@@ -68,18 +68,27 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http: 
     register_actions(channel, services, log_payloads=settings.log_payloads)
     http.mount(make_wsgi_app(services, http.address))
 
+    refusals: list[IpcError] = []
+
     def succeed() -> bool:
         """Serve the clients of the channel, once the process before this one is gone and writes no more."""
         if not context.wait_to_succeed():
             return False
         outbox.catch_up()
-        hub.start()
-        return True
+        try:
+            hub.start()
+        except IpcError as error:
+            refusals.append(error)
+            http.stop()
+        return not refusals
 
     try:
-        return _serve_http(context, http, succeed)
+        exit_code = _serve_http(context, http, succeed)
     finally:
         hub.stop()
+    if refusals:
+        raise refusals[0]
+    return exit_code
 
 
 def _serve_http(context: ChildContext, http: HttpServer, succeed: Callable[[], bool]) -> int:
