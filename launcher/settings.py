@@ -22,7 +22,7 @@ DEFAULT_PORT = 1340
 UI_MODES = ("auto", "offscreen", "none")
 LOG_FORMATS = ("auto", "console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-LEAST_HANG_AFTER_S = 2.0  # a child beats twice a second, and may be busy for a while
+LEAST_HANG_AFTER_S = 3.0  # the ui, which beats no more once its window is closed, takes up to two to say goodbye
 MOST_HANG_AFTER_S = 86_400.0
 _HEADLESS_PLATFORMS = ("offscreen", "minimal")
 

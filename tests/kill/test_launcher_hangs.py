@@ -16,8 +16,8 @@ import pytest
 
 from tests.kill.conftest import Launch, Launched
 
-QUICK = ("--hang-after", "2")
-REASON = "no heartbeat for 2 s"
+QUICK = ("--hang-after", "3")
+REASON = "no heartbeat for 3 s"
 THREADS = 8
 
 
@@ -90,7 +90,7 @@ def test_with_a_limit_of_0_nobody_is(launch: Launch) -> None:
     os.kill(pid_of(launched, "server"), signal.SIGSTOP)
 
     with nothing_hangs(launched):
-        pass_time(3.0)
+        pass_time(6.0)
 
 
 @contextmanager
@@ -116,10 +116,10 @@ def test_the_launchers_own_suspension_is_nobodys_silence(launch: Launch, who: st
     with nothing_hangs(launched):
         for process in everybody:
             process.suspend()
-        pass_time(3.0)
+        pass_time(4.0)
         for process in everybody:
             process.resume()
-        pass_time(2.5)
+        pass_time(3.5)
 
 
 def test_a_real_server_whose_threads_all_block_is_replaced(launch: Launch) -> None:
