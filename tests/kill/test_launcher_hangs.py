@@ -142,6 +142,17 @@ def test_a_real_server_whose_threads_all_block_for_4_s_is_not(launch: Launch) ->
         wait_for_answers()
 
 
+def test_a_wall_clock_that_jumps_is_nobodys_silence(launch: Launch) -> None:
+    launched = launch({"server": "jumping_server"}, *QUICK)
+    pid = ready(launched)
+
+    with nothing_hangs(launched):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(pid, number)
+            pass_time(3.5)
+    assert launched.remaining("restart_scheduled") == []
+
+
 def test_a_real_ui_whose_gui_thread_blocks_is_replaced(launch: Launch) -> None:
     launched = launch({"ui": "blockable_ui"}, "--ui", "offscreen")
     pid = ready(launched)
