@@ -43,7 +43,7 @@ class Guard:
     def start(self) -> None:
         """Start the process. Returns before it is ready: it finds out about an end that it has missed."""
         self._started_s = time.monotonic()
-        program = [sys.executable, "-I", "-S", sweep.__file__, str(os.getpid())]
+        program = [sys.executable, "-I", "-S", os.path.abspath(sweep.__file__), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
                 [*program, str(self._marks.start), str(self._marks.stop)],

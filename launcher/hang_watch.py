@@ -19,7 +19,8 @@ class HangWatch:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._watches: dict[ChildProcess, Watch] = {}
+        self._processes: dict[str, ChildProcess] = {}
+        self._watches: dict[str, Watch] = {}
 
     @property
     def deadline_s(self) -> float | None:
@@ -27,26 +28,28 @@ class HangWatch:
         return min((watch.due_s for watch in self._watches.values()), default=None)
 
     def begin(self, process: ChildProcess, now: float) -> None:
-        """Watch a child that has just become ready."""
+        """Watch a child that has just become ready, instead of the process that was this child before."""
         if self._limit_s:
-            self._watches[process] = begin(self._limit_s, now)
+            self._processes[process.name] = process
+            self._watches[process.name] = begin(self._limit_s, now)
 
     def end(self, process: ChildProcess) -> None:
         """Watch it no more; one that is not watched is left alone."""
-        self._watches.pop(process, None)
+        if self._processes.get(process.name) is process:
+            del self._processes[process.name], self._watches[process.name]
 
     def hung(self, now: float) -> list[tuple[ChildProcess, str]]:
         """Return the children that hang, with the reason in words; they are watched no more."""
-        due = [process for process, watch in self._watches.items() if watch.due_s <= now]
+        due = [self._processes[name] for name, watch in self._watches.items() if watch.due_s <= now]
         return [(process, self._reason(process)) for process in due if self._hangs(process, now)]
 
     def _hangs(self, process: ChildProcess, now: float) -> bool:
         beat_s = process.pulse.last_s()
         if beat_s is None:
             # It has never promised to beat.
-            self._watches[process] = begin(self._limit_s, now)
+            self.begin(process, now)
             return False
-        self._watches[process], is_hung = look(self._watches[process], beat_s, _load(process.pid), now)
+        self._watches[process.name], is_hung = look(self._watches[process.name], beat_s, _load(process.pid), now)
         if is_hung:
             self.end(process)
         return is_hung

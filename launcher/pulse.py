@@ -25,7 +25,9 @@ class Pulse:
         os.pwrite(self._memory.fileno(), _time.pack(now), 0)
 
     def last_s(self) -> float | None:
-        """Return when the child last beat; None before it has ever done so."""
+        """Return when the child last beat; None before it has ever done so, and after `close`."""
+        if self._memory.fileno() < 0:
+            return None
         written = os.pread(self._memory.fileno(), _time.size, 0)
         return float(_time.unpack(written)[0]) if len(written) == _time.size else None
 

@@ -27,7 +27,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 MAX_COOLDOWN_S = 24 * 60 * 60
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9._-]{1,253}(?::[1-9][0-9]{0,4})?", re.ASCII)
 LEAST_MAX_RSS_BYTES = 16 << 20  # no Python process is smaller: it would be restarted for ever
-LEAST_HANG_AFTER_S = 2.0  # a child beats twice a second, and may be busy for a while
+LEAST_HANG_AFTER_S = 3.0  # the ui, which beats no more once its window is closed, takes up to two to say goodbye
 MOST_HANG_AFTER_S = 86_400.0
 _HEADLESS_PLATFORMS = ("offscreen", "minimal")
 

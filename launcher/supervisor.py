@@ -116,7 +116,8 @@ class Supervisor:
                 for callback in [descriptors[descriptor] for descriptor in ready]:
                     callback()
                 for process, reason in self._hangs.hung(time.monotonic()):
-                    self._feed(process.name, FellSilent(reason))
+                    if self._processes.get(process.name) is process:
+                        self._feed(process.name, FellSilent(reason))
                 for name in self._roster.due(time.monotonic()):
                     self._feed(name, Ticked())
                 self._settle()

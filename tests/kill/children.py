@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,21 @@ def blockable_server(context: ChildContext) -> int:
         return blockable
 
     main.make_wsgi_app = make_blockable
+    return main.run(context)
+
+
+def jumping_server(context: ChildContext) -> int:
+    """Be the real server, on a wall clock that jumps a day ahead at SIGUSR1 and two days back at SIGUSR2."""
+    from server_proc import main
+
+    real, offset_s = time.time, [0.0]
+    time.time = lambda: real() + offset_s[0]  # type: ignore[assignment]
+
+    def jump(number: int, _frame: object) -> None:
+        offset_s[0] += 86_400 if number == signal.SIGUSR1 else -2 * 86_400
+
+    signal.signal(signal.SIGUSR1, jump)
+    signal.signal(signal.SIGUSR2, jump)
     return main.run(context)
 
 

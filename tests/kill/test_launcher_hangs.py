@@ -16,8 +16,8 @@ import pytest
 
 from tests.kill.conftest import Launch, Launched
 
-QUICK = ("--hang-after", "2")
-REASON = "no heartbeat for 2 s"
+QUICK = ("--hang-after", "3")
+REASON = "no heartbeat for 3 s"
 THREADS = 8
 
 
@@ -90,7 +90,7 @@ def test_with_a_limit_of_0_nobody_is(launch: Launch) -> None:
     os.kill(pid_of(launched, "server"), signal.SIGSTOP)
 
     with nothing_hangs(launched):
-        pass_time(3.0)
+        pass_time(6.0)
 
 
 @contextmanager
@@ -116,10 +116,10 @@ def test_the_launchers_own_suspension_is_nobodys_silence(launch: Launch, who: st
     with nothing_hangs(launched):
         for process in everybody:
             process.suspend()
-        pass_time(3.0)
+        pass_time(4.0)
         for process in everybody:
             process.resume()
-        pass_time(2.5)
+        pass_time(3.5)
 
 
 def test_a_real_server_whose_threads_all_block_is_replaced(launch: Launch) -> None:
@@ -140,6 +140,17 @@ def test_a_real_server_whose_threads_all_block_for_4_s_is_not(launch: Launch) ->
 
     with nothing_hangs(launched), blocking(url, 2 * THREADS, 4.0) as wait_for_answers:
         wait_for_answers()
+
+
+def test_a_wall_clock_that_jumps_is_nobodys_silence(launch: Launch) -> None:
+    launched = launch({"server": "jumping_server"}, *QUICK)
+    pid = ready(launched)
+
+    with nothing_hangs(launched):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(pid, number)
+            pass_time(3.5)
+    assert launched.remaining("restart_scheduled") == []
 
 
 def test_a_real_ui_whose_gui_thread_blocks_is_replaced(launch: Launch) -> None:

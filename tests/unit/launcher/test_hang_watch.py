@@ -87,6 +87,21 @@ def test_a_dead_child_is_not_watched_any_more(child: ChildProcess) -> None:
     assert watch.deadline_s is None
 
 
+def test_a_successor_is_watched_instead(child: ChildProcess, sleeper: subprocess.Popen[bytes]) -> None:
+    watch = HangWatch(5.0)
+    child.pulse.beat(100.0)
+    watch.begin(child, 100.0)
+    successor = cast(ChildProcess, Beating(sleeper.pid))
+    successor.pulse.beat(103.0)
+
+    watch.begin(successor, 103.0)
+    watch.end(child)
+    child.pulse.close()
+
+    assert look_until(watch, 110.0) == [(successor, "no heartbeat for 5 s")]
+    successor.pulse.close()
+
+
 def test_without_a_limit_nobody_is_watched(child: ChildProcess) -> None:
     watch = HangWatch(0)
     watch.begin(child, 100.0)

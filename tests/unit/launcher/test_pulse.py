@@ -17,6 +17,7 @@ def test_it_is_silent_at_first_and_then_keeps_the_last_beat() -> None:
         assert pulse.last_s() == at_s
     pulse.close()
     pulse.close()
+    assert pulse.last_s() is None
 
 
 def beat(pulse: Pulse) -> None:
