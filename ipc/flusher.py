@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ipc.logs import get_logger
 
 HOLD_S = 0.0001
+_LONGEST_HOLD_S = 0.005
 _LONGEST_PAUSE_S = 0.001
 
 
@@ -38,8 +39,11 @@ class Flusher:
             self._was_heard = False
             self._flush()
             ended = time.monotonic()
-            # With many receivers a flush takes long: then at most half of the caller's time goes into it.
-            self._hold_until = ended + (HOLD_S if ended - began < HOLD_S else ended - began)
+            # With many receivers a flush takes long: then at most half of the caller's time goes into it. One that has
+            # waited, for a disk or the whole process for the processor, says nothing about the next.
+            took_s = ended - began
+            hold_s = HOLD_S if took_s < HOLD_S else took_s if took_s < _LONGEST_HOLD_S else _LONGEST_HOLD_S
+            self._hold_until = ended + hold_s
             if self._was_heard:
                 self._hold_until = 0.0  # the answer was here before the flush had returned
         elif not self._is_armed:
@@ -80,7 +84,7 @@ class Flusher:
         while self._bell.acquire() and not self._stopping.is_set():
             pause_s = HOLD_S
             while (remaining_s := self._hold_until - time.monotonic()) > 0 and not self._stopping.is_set():
-                time.sleep(max(pause_s, remaining_s))
+                time.sleep(min(max(pause_s, remaining_s), _LONGEST_PAUSE_S))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # in a long burst the caller flushes; stay out of its way
             self._is_armed = False  # first: whoever brings news from here on arms it again
             self._hold_until = 0.0
