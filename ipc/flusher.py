@@ -37,7 +37,12 @@ class Flusher:
         began = time.monotonic()
         if began >= self._hold_until:
             self._was_heard = False
-            self._flush()
+            try:
+                self._flush()
+            except BaseException:  # of a signal handler, perhaps: what it has broken off, the thread does
+                if threading.current_thread() is not self._thread and self._start_thread():
+                    self._ring()
+                raise
             ended = time.monotonic()
             # With many receivers a flush takes long: then at most half of the caller's time goes into it. One that has
             # waited, for a disk or the whole process for the processor, says nothing about the next.
@@ -48,30 +53,43 @@ class Flusher:
                 self._hold_until = 0.0  # the answer was here before the flush had returned
         elif not self._is_armed:
             self._is_armed = True
-            if self._thread is None:
-                self._start_thread()
-            self._ring()
+            try:
+                if self._thread is None and not self._start_thread():
+                    self._is_armed = False
+                    self._flush()
+                    return
+                self._ring()
+            except BaseException:  # of a signal handler: the next news must not rely on a bell that nobody has rung
+                self._is_armed = False
+                raise
 
     def heard(self) -> None:
         """Note that the other side has answered: the next news goes out at once. Any thread."""
         self._was_heard = True
         self._hold_until = 0.0
 
-    def stop(self) -> None:
-        """Flush once more and end the thread."""
+    def stop(self, patience_s: float = 1.0) -> None:
+        """Flush once more and end the thread; one whose flush takes longer than that is left behind."""
         self._stopping.set()
         self._ring()
         with self._thread_lock:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(patience_s)
+            if thread.is_alive():
+                return  # so would another flush
         self._flush()
 
-    def _start_thread(self) -> None:
+    def _start_thread(self) -> bool:
         with self._thread_lock:
             if self._thread is None and not self._stopping.is_set():
-                self._thread = threading.Thread(target=self._run, name=f"ipc-flusher-{self._name}", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=f"ipc-flusher-{self._name}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads
+                    return False
+                self._thread = thread
+        return True
 
     def _ring(self) -> None:
         try:

@@ -18,7 +18,6 @@ from ipc.logs import get_logger
 LINES_PER_S = 20
 _WINDOW_S = 1.0
 _LATENCY_SAMPLES = 1000
-_STOP_S = 0.3
 
 _Fields = dict[str, Any]
 _decode_lines = msgspec.json.Decoder(dict[str, Any]).decode_lines
@@ -78,14 +77,14 @@ class TrafficLog:
         """Note messages, requests or replies that came together, before a handler may change them."""
         self._note("message_received", peer, objects, len(objects))
 
-    def stop(self) -> None:
+    def stop(self, patience_s: float = 0.3) -> None:
         """Write what is left and end the thread; one that a log holds up which nobody reads is left behind."""
         with self._lock:
             self._stopping.set()
             thread = self._thread
         self._wake.release()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(_STOP_S)
+            thread.join(patience_s)
 
     def _note(self, event: str, peer: str, what: bytes | list[Any], count: int) -> None:
         direction = 0 if isinstance(what, bytes) else 1
@@ -107,9 +106,17 @@ class TrafficLog:
                 self._at_window_start = self._totals()
                 self.is_folding = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._write, name=f"ipc-traffic-{self._name}", daemon=True)
-                self._thread.start()
+                self._start_thread()
         self._wake.release()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._write, name=f"ipc-traffic-{self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            self.is_folding = False  # only the thread could end it; the next message tries again
+        else:
+            self._thread = thread
 
     def _has_told(self, count: int, direction: int) -> bool:
         """Tell whether the lines so far leave less than `count` messages to tell of. The lock is held."""
