@@ -46,12 +46,16 @@ class Acceptor:
             self._close_wake_pipe()
             raise
 
-    def stop_accepting(self) -> None:
-        """Take no more connections and hang up on strangers."""
+    def stop_accepting(self, patience_s: float) -> None:
+        """Take no more connections and hang up on strangers.
+
+        The thread is left behind if the log holds it up for longer than that, and then keeps its pipe.
+        """
         self._is_stopping = True
         os.write(self._wake_writer, b".")
-        self._thread.join()
-        self._close_wake_pipe()
+        self._thread.join(patience_s)
+        if not self._thread.is_alive():
+            self._close_wake_pipe()
         with self._lock:
             for stranger in self._strangers.values():
                 hang_up(stranger)
@@ -75,7 +79,7 @@ class Acceptor:
             try:
                 connected, _ = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                continue  # another process was faster, or the peer is gone again
+                self._drain_wake_pipe()  # another process was faster, or the peer is gone again
             except OSError as error:
                 if error.errno not in _OUT_OF_RESOURCES:
                     self._log.error("accept_failed", reason=str(error))
@@ -88,6 +92,12 @@ class Acceptor:
                 was_exhausted = False
                 number += 1
                 self._begin(connected, number)
+
+    def _drain_wake_pipe(self) -> None:
+        try:
+            os.read(self._wake_reader, 512)  # a copy of this process may have written: fork() shares the pipe
+        except BlockingIOError:
+            pass  # as a rule
 
     def _pause(self) -> None:
         """Let a moment pass without looking at the listening socket, which would be ready at once."""
@@ -121,7 +131,7 @@ class Acceptor:
 
         try:
             self._serve(connected, number, greeted)
-        except Exception:  # noqa: BLE001 - the thread's top frame
+        except BaseException:  # noqa: BLE001 - the thread's top frame
             self._log.critical("peer_thread_failed", exc_info=True)
         finally:
             greeted()

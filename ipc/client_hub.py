@@ -126,8 +126,8 @@ class ClientHub:
         connection = self.connection
         if connection is not None:
             connection.counters.received += len(messages)
-        if not self.traffic.is_folding:
-            self.traffic.received("server", messages)
+            if not self.traffic.is_folding:
+                self.traffic.received("server", messages)
 
     def report_gap(self, first: int, last: int) -> None:
         self.logger.warning("gap_received", first=first, last=last)

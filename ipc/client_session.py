@@ -9,6 +9,7 @@ from ipc.client_hub import ClientHub, lost
 from ipc.client_state import ClientState
 from ipc.connection import Connection
 from ipc.errors import ProtocolError, RequestError
+from ipc.framing import frame
 from ipc.handshake import DeadlineStream, authenticate_server
 from ipc.protocol import (
     INCOMPATIBLE,
@@ -44,7 +45,8 @@ def greet(hub: ClientHub, sock: socket.socket, authkey: bytes) -> "ClientSession
     hello = Hello(PROTOCOL_VERSION, hub.client_id, hub.name, hub.follower.resume(), limits.max_frame_bytes)
     try:
         stream.send_bytes(encode(hello))
-        objects = hub.decoder.decode(stream.recv_bytes(limits.max_frame_bytes))
+        body = stream.recv_bytes(limits.max_frame_bytes)
+        objects = hub.decoder.decode(body)
     except EOFError as error:
         raise ProtocolError("closed_early", "the server hung up before its welcome") from error
     first = objects[0] if objects else None
@@ -53,13 +55,20 @@ def greet(hub: ClientHub, sock: socket.socket, authkey: bytes) -> "ClientSession
         raise ProtocolError("incompatible" if is_incompatible else "refused", first.reason[:MAX_REASON])
     if not isinstance(first, Welcome) or first.protocol != PROTOCOL_VERSION:
         raise ProtocolError("incompatible", f"{INCOMPATIBLE}: the server does not speak {PROTOCOL_VERSION}")
-    return ClientSession(hub, sock, first, objects[1:])
+    return ClientSession(hub, sock, first, objects[1:], len(frame(body)))
 
 
 class ClientSession:
-    """A connection that has its welcome. `follow` lives through it."""
+    """A connection that has its welcome, in a frame of `received_bytes` bytes. `follow` lives through it."""
 
-    def __init__(self, hub: ClientHub, sock: socket.socket, welcome: Welcome, first_objects: list[FromServer]) -> None:
+    def __init__(
+        self,
+        hub: ClientHub,
+        sock: socket.socket,
+        welcome: Welcome,
+        first_objects: list[FromServer],
+        received_bytes: int,
+    ) -> None:
         self._hub = hub
         self._first_objects = first_objects
         cursor, is_resumed = hub.begin(welcome)
@@ -68,6 +77,7 @@ class ClientSession:
         self._connection = Connection(
             sock, hub.outbox, cursor, hub.limits, self._note_sent, self._pass_over, welcome.max_frame_bytes
         )
+        self._connection.counters.received_bytes = received_bytes
 
     def follow(self) -> str:
         """Handle what the server sends until its end; return the reason of that. Raises ProtocolError."""

@@ -66,7 +66,8 @@ class Connection:
     """A connected socket with a cursor into `source`: everything after the cursor is sent, in order, once.
 
     `silent_beats` counts the heartbeat times that have passed since the last byte came.
-    `on_sent(encoded, count)` is called with each batch of messages as it goes out, in the sending thread;
+    `on_sent(encoded, count)` is called with the messages and replies that go out as they are counted, in the sending
+    thread;
     `on_skipped(first, last)` when the source has forgotten what the cursor stood before, or a message is too large for
     the peer, whose limit is `max_frame_bytes`; it returns the control object to send in its place, or nothing.
     """
@@ -259,13 +260,13 @@ class Connection:
             self._control.appendleft((notice, 0))
 
     def _take_control(self) -> bytes:
-        encoded, messages = self._control.popleft()
-        self.counters.sent += messages
-        parts = [encoded]
-        size = len(encoded)
-        while self._control and size + len(self._control[0][0]) < self._batch_bytes:
+        parts: list[bytes] = []
+        size = 0
+        while not parts or (self._control and size + len(self._control[0][0]) < self._batch_bytes):
             encoded, messages = self._control.popleft()
-            self.counters.sent += messages
+            if messages:
+                self.counters.sent += messages
+                self._on_sent(encoded, messages)
             parts.append(encoded)
             size += len(encoded) + 1
         return b"\n".join(parts)

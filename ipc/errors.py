@@ -44,9 +44,9 @@ class RequestError(IpcError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
+        self.code = as_text(code)  # 404 and None are written by hand too, and go over the wire
+        self.message = as_text(message)
+        super().__init__(f"{self.code}: {self.message}")
 
 
 class ProtocolError(IpcError):
@@ -56,3 +56,11 @@ class ProtocolError(IpcError):
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+
+
+def as_text(value: object) -> str:
+    """Return `str(value)`, or, of what has none, its type."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - an exception of the application may raise another when it is shown
+        return f"<{type(value).__name__} without a text>"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ipc.logs import get_logger
 
 HOLD_S = 0.0001
+_LONGEST_HOLD_S = 0.005
 _LONGEST_PAUSE_S = 0.001
 
 
@@ -36,38 +37,59 @@ class Flusher:
         began = time.monotonic()
         if began >= self._hold_until:
             self._was_heard = False
-            self._flush()
+            try:
+                self._flush()
+            except BaseException:  # of a signal handler, perhaps: what it has broken off, the thread does
+                if threading.current_thread() is not self._thread and self._start_thread():
+                    self._ring()
+                raise
             ended = time.monotonic()
-            # With many receivers a flush takes long: then at most half of the caller's time goes into it.
-            self._hold_until = ended + (HOLD_S if ended - began < HOLD_S else ended - began)
+            # With many receivers a flush takes long: then at most half of the caller's time goes into it. One that has
+            # waited, for a disk or the whole process for the processor, says nothing about the next.
+            took_s = ended - began
+            hold_s = HOLD_S if took_s < HOLD_S else took_s if took_s < _LONGEST_HOLD_S else _LONGEST_HOLD_S
+            self._hold_until = ended + hold_s
             if self._was_heard:
                 self._hold_until = 0.0  # the answer was here before the flush had returned
         elif not self._is_armed:
             self._is_armed = True
-            if self._thread is None:
-                self._start_thread()
-            self._ring()
+            try:
+                if self._thread is None and not self._start_thread():
+                    self._is_armed = False
+                    self._flush()
+                    return
+                self._ring()
+            except BaseException:  # of a signal handler: the next news must not rely on a bell that nobody has rung
+                self._is_armed = False
+                raise
 
     def heard(self) -> None:
         """Note that the other side has answered: the next news goes out at once. Any thread."""
         self._was_heard = True
         self._hold_until = 0.0
 
-    def stop(self) -> None:
-        """Flush once more and end the thread."""
+    def stop(self, patience_s: float = 1.0) -> None:
+        """Flush once more and end the thread; one whose flush takes longer than that is left behind."""
         self._stopping.set()
         self._ring()
         with self._thread_lock:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(patience_s)
+            if thread.is_alive():
+                return  # so would another flush
         self._flush()
 
-    def _start_thread(self) -> None:
+    def _start_thread(self) -> bool:
         with self._thread_lock:
             if self._thread is None and not self._stopping.is_set():
-                self._thread = threading.Thread(target=self._run, name=f"ipc-flusher-{self._name}", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=f"ipc-flusher-{self._name}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads
+                    return False
+                self._thread = thread
+        return True
 
     def _ring(self) -> None:
         try:
@@ -80,7 +102,7 @@ class Flusher:
         while self._bell.acquire() and not self._stopping.is_set():
             pause_s = HOLD_S
             while (remaining_s := self._hold_until - time.monotonic()) > 0 and not self._stopping.is_set():
-                time.sleep(max(pause_s, remaining_s))
+                time.sleep(min(max(pause_s, remaining_s), _LONGEST_PAUSE_S))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)  # in a long burst the caller flushes; stay out of its way
             self._is_armed = False  # first: whoever brings news from here on arms it again
             self._hold_until = 0.0

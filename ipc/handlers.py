@@ -30,7 +30,7 @@ class Handlers(Generic[F]):
         for function in self._functions:
             try:
                 function(*arguments)
-            except (Exception, SystemExit):  # noqa: BLE001 - the application may raise anything
+            except BaseException:  # noqa: BLE001 - the application may raise anything, and the thread is ours
                 report_failure(logger, function)
 
     def call_each(self, logger: Any, arguments: Iterable[Any]) -> None:
@@ -40,7 +40,7 @@ class Handlers(Generic[F]):
             for function in functions:
                 try:
                     function(argument)
-                except (Exception, SystemExit):  # noqa: BLE001 - as above
+                except BaseException:  # noqa: BLE001 - as above
                     report_failure(logger, function)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ipc.clients import ClientRecords
-from ipc.errors import RequestError
+from ipc.errors import RequestError, as_text
 from ipc.flusher import Flusher
 from ipc.handlers import Handlers
 from ipc.limits import Limits
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MessageHandler = Callable[[Payload], None]
 AckHandler = Callable[[int, int], None]
 RequestHandler = Callable[[Payload], Payload]
+
+_MAX_ERROR_CHARS = 1000
 
 
 class Hub:
@@ -111,9 +113,9 @@ class Hub:
             encoded = encode_payload(handler(payload))
         except RequestError as error:
             return _error_reply(number, error.code, error.message)
-        except (Exception, SystemExit) as error:  # the application's code may raise anything
+        except BaseException as error:  # the application's code may raise anything, and this thread is ours
             self.logger.error("request_failed", type=kind, id=number, exc_info=True)
-            return _error_reply(number, "handler_failed", f"{type(error).__name__}: {error}")
+            return _error_reply(number, "handler_failed", f"{type(error).__name__}: {as_text(error)}")
         size, largest = len(encoded) + ENVELOPE_BYTES, min(max_frame_bytes, self.limits.max_frame_bytes)
         if size > largest:
             reason = f"the reply has {size} bytes with its envelope, a frame {largest} at most"
@@ -122,5 +124,9 @@ class Hub:
 
 
 def _error_reply(number: int, code: str, message: str) -> bytes:
-    safe = message[:1000].encode(errors="replace").decode()
-    return encode(Reply(number, error=ReplyError(code, safe)))
+    return encode(Reply(number, error=ReplyError(_clean(code), _clean(message))))
+
+
+def _clean(text: str) -> str:
+    """Return what can travel of a text that the application, or a peer, has made."""
+    return as_text(text)[:_MAX_ERROR_CHARS].encode(errors="replace").decode()

@@ -81,6 +81,7 @@ class Peer:
         self._decoder: ObjectDecoder[FromClient] = ObjectDecoder(FromClient)
         self._end_reason = ""
         self._probe: tuple[int, float] | None = None
+        self._sent_seq = 0
         self._latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
 
     # -- from any thread -------------------------------------------------------------------------------------------
@@ -91,10 +92,7 @@ class Peer:
 
     def send_message(self, encoded: bytes) -> bool:
         """Send one message or reply outside the log; False if too much waits already."""
-        is_accepted = self.connection.send_control(encoded, messages=1)
-        if is_accepted and not self._hub.traffic.is_folding:
-            self._hub.traffic.sent(self.id, encoded, 1)
-        return is_accepted
+        return self.connection.send_control(encoded, messages=1)
 
     def end(self, reason: str, patience_s: float = LAST_WORDS_S) -> None:
         """Say bye, if that is possible within `patience_s`, and end the connection; the thread cleans up."""
@@ -256,8 +254,6 @@ class Peer:
 
     def _handle_all(self, objects: list[FromClient]) -> str | None:
         """Handle the objects of one frame in order; return the reason if one of them is a bye."""
-        if not self._hub.traffic.is_folding:
-            self._note_received(objects)
         for each in objects:
             match each:
                 case ClientMessage() | Request():
@@ -289,6 +285,8 @@ class Peer:
             return
         try:
             self.connection.counters.received += 1
+            if not self._hub.traffic.is_folding:
+                self._hub.traffic.received(self.id, [received])
             if isinstance(received, ClientMessage):
                 self._hub.message_handlers.call(self._hub.logger, received.payload)
                 self._pacer.note(number)
@@ -304,14 +302,11 @@ class Peer:
         if not is_accepted:
             raise ProtocolError("control_overflow", "too many replies wait to be read")
 
-    def _note_received(self, objects: list[FromClient]) -> None:
-        messages = [each for each in objects if isinstance(each, ClientMessage | Request)]
-        if messages:
-            self._hub.traffic.received(self.id, messages)
-
     def _note_sent(self, encoded: bytes, count: int) -> None:
-        if self._probe is None:
-            self._probe = (self.connection.cursor, time.monotonic())
+        cursor = self.connection.cursor
+        if self._probe is None and cursor != self._sent_seq:  # not a reply, which is never acknowledged
+            self._probe = (cursor, time.monotonic())
+        self._sent_seq = cursor
         if not self._hub.traffic.is_folding:
             self._hub.traffic.sent(self.id, encoded, count)
 

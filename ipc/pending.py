@@ -53,8 +53,10 @@ class PendingRequests:
     def _call(self, callback: OnReply, outcome: Payload | RequestError) -> None:
         try:
             callback(outcome)
-        except (Exception, SystemExit):  # noqa: BLE001 - the application may raise anything
+        except BaseException as error:
             self._report(callback)
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # the user's, and it has met the program in its stop()
 
 
 class Waiter:

@@ -22,11 +22,14 @@ from ipc.endpoint import DEFAULT_SOCKET_PATH, check_path
 from ipc.errors import AuthkeyError, IpcError, ProtocolError, RequestError
 from ipc.limits import Limits
 from ipc.logs import get_logger
+from ipc.patience import Patience
 from ipc.pending import OnReply, Waiter
 from ipc.protocol import Bye, Gap, Message, Payload, SeqAck, as_payload, check_size, encode, encode_payload
 
 _FIRST_PAUSE_S = 0.05
+_STOP_S = 0.9
 _DRAIN_S = 0.4
+_TRAFFIC_S = 0.3
 _JOIN_S = 0.5
 _LASTING_S = 1.0
 _STOPPED = ClientState(kind="stopped")
@@ -56,10 +59,11 @@ class SocketClient:
         self._log_payloads = log_payloads
         self._traffic_level = traffic_level
         self._hub = ClientHub(name, self._limits)
-        self._lifecycle_lock = threading.Lock()
+        self._lifecycle_lock = threading.RLock()  # a signal handler may stop what is just being stopped
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._predecessor: threading.Thread | None = None
+        self._own_threads: set[int] = set()  # more than one while a handler that has stopped and started goes on
         self._socket: socket.socket | None = None
 
     # -- from any thread -------------------------------------------------------------------------------------------
@@ -73,11 +77,9 @@ class SocketClient:
             self._hub.open(logger, log_payloads=self._log_payloads, traffic_level=self._traffic_level)
             self._stopping = threading.Event()  # a new one: a thread that a handler holds up still has to see its own
             arguments = (self._stopping, self._predecessor)
-            self._thread = threading.Thread(
-                target=self._run, args=arguments, name=f"ipc-client-{self.name}", daemon=True
-            )
-            self._predecessor = self._thread
-            self._thread.start()
+            thread = threading.Thread(target=self._run, args=arguments, name=f"ipc-client-{self.name}", daemon=True)
+            thread.start()
+            self._thread = self._predecessor = thread
 
     def stop(self) -> None:
         """Wait a moment for acks, say bye, and give everything back, within a second; a second call does nothing."""
@@ -85,22 +87,25 @@ class SocketClient:
             thread, self._thread = self._thread, None
             if thread is None:
                 return
-            hub = self._hub
+            hub, traffic = self._hub, self._hub.traffic
+            patience = Patience(_STOP_S)
             is_outside = thread is not threading.current_thread()
             if is_outside:
-                hub.all_acknowledged.wait(_DRAIN_S)
+                hub.all_acknowledged.wait(patience.at_most(_DRAIN_S))
             self._stopping.set()
-            hub.flusher.stop()
+            hub.flusher.stop(patience.at_most(_DRAIN_S))
             connection, sock = hub.connection, self._socket
             if connection is not None:
                 connection.shut_down_after(encode(Bye("the client stops")))
             elif sock is not None:
                 hang_up(sock)
             if is_outside:
-                thread.join(_JOIN_S)
+                thread.join(patience.at_most(_JOIN_S))
             hub.state = _STOPPED  # also where a handler holds the thread up, which will tell of it when it can
-            hub.pending.fail_through(float("inf"), RequestError("stopped", "the client was stopped"))
-            hub.traffic.stop()
+            traffic.stop(patience.at_most(_TRAFFIC_S))
+            last_id = hub.outbox.newest
+        # The application's own code, without the lock: it may stop and start, and ask anew.
+        hub.pending.fail_through(last_id, RequestError("stopped", "the client was stopped"))
 
     def send_message(self, payload: Payload | str) -> bool:
         """Send `payload` to the server's message handlers, now or when it is back; True if it was accepted for that.
@@ -120,7 +125,7 @@ class SocketClient:
         Raises RequestError: "timeout" after `timeout_s`, "disconnected" when the connection broke after the server had
         taken the request, "outbox_full", "stopped", or what the server answered; PayloadError.
         """
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() in self._own_threads:
             raise IpcError("request() in a handler would wait for its own thread: use begin_request()")
         waiter = Waiter()
         number = self.begin_request(payload, waiter)
@@ -209,7 +214,15 @@ class SocketClient:
     # -- on the client's thread ------------------------------------------------------------------------------------
 
     def _run(self, stopping: threading.Event, predecessor: threading.Thread | None) -> None:
-        """Body of the thread: one connection after the other."""
+        """Body of the thread."""
+        self._own_threads.add(threading.get_ident())
+        try:
+            self._go_on(stopping, predecessor)
+        finally:
+            self._own_threads.discard(threading.get_ident())
+
+    def _go_on(self, stopping: threading.Event, predecessor: threading.Thread | None) -> None:
+        """Live through one connection after the other."""
         if predecessor is not None:
             predecessor.join()  # a handler may still hold it up: what comes now must not overtake what it has
         failures = 0
@@ -237,7 +250,7 @@ class SocketClient:
             return "unauthorized" if os.path.lexists(self.address) else "waiting", str(error)
         except OSError as error:
             return "waiting", f"{self.address}: {error.strerror or error}"
-        except Exception as error:
+        except BaseException as error:  # this thread is ours, whatever the application's code has raised in it
             self._hub.logger.critical("client_failed", exc_info=True)
             return "waiting", f"{type(error).__name__}: {error}"
 

@@ -21,12 +21,16 @@ from ipc.hub import AckHandler, Hub, MessageHandler, RequestHandler
 from ipc.limits import Limits
 from ipc.logs import get_logger
 from ipc.message_log import MemoryLog, MessageLog
+from ipc.patience import Patience
 from ipc.peer import Peer, PeerInfo
 from ipc.protocol import Payload, as_payload, check_size, encode_message, encode_payload
 from ipc.traffic import TrafficLog
 
+_STOP_S = 0.9
+_ACCEPT_S = 0.2
 _DRAIN_S = 0.4
 _JOIN_S = 0.5
+_TRAFFIC_S = 0.3
 
 H = TypeVar("H", bound=RequestHandler)
 
@@ -62,7 +66,7 @@ class SocketServer:
         self._log: MessageLog = log if log is not None else MemoryLog(self._limits)
         self._hub = Hub(self._log, self._limits)
         self._append_lock = threading.Lock()
-        self._lifecycle_lock = threading.Lock()
+        self._lifecycle_lock = threading.RLock()  # a signal handler may stop what is just being stopped
         self._endpoint: Endpoint | None = None
         self._acceptor: Acceptor | None = None
 
@@ -97,20 +101,21 @@ class SocketServer:
             acceptor, self._acceptor = self._acceptor, None
             if acceptor is None:
                 return
-            acceptor.stop_accepting()
-            self._hub.flusher.stop()
+            patience = Patience(_STOP_S)
+            acceptor.stop_accepting(patience.at_most(_ACCEPT_S))
+            draining = Patience(patience.at_most(_DRAIN_S))
+            self._hub.flusher.stop(draining.at_most(_DRAIN_S))
             peers = self._hub.close()
-            drain_until = time.monotonic() + _DRAIN_S
             for peer in peers:
-                peer.wait_until_sent(max(0.0, drain_until - time.monotonic()))
-            end_until = time.monotonic() + LAST_WORDS_S
+                peer.wait_until_sent(draining.at_most(_DRAIN_S))
+            ending = Patience(patience.at_most(LAST_WORDS_S))
             for peer in peers:
-                peer.end("the server stops", max(0.0, end_until - time.monotonic()))
-            join_until = time.monotonic() + _JOIN_S
+                peer.end("the server stops", ending.at_most(LAST_WORDS_S))
+            joining = Patience(patience.at_most(_JOIN_S))
             for thread in acceptor.threads():
                 if thread is not threading.current_thread():
-                    thread.join(max(0.0, join_until - time.monotonic()))
-            self._hub.traffic.stop()
+                    thread.join(joining.at_most(_JOIN_S))
+            self._hub.traffic.stop(patience.at_most(_TRAFFIC_S))
             self._close_endpoint()
 
     def broadcast(self, payload: Payload | str) -> int:

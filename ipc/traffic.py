@@ -9,15 +9,16 @@ import collections
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 
+from ipc.logs import get_logger
+
 LINES_PER_S = 20
 _WINDOW_S = 1.0
 _LATENCY_SAMPLES = 1000
-_STOP_S = 0.3
 _MAX_ID_CHARS = 64
 
 _Fields = dict[str, Any]
@@ -35,11 +36,11 @@ class Totals(NamedTuple):
 
 
 class _Note(NamedTuple):
-    """`what` is the encoded text of messages sent, or the decoded objects received."""
+    """`what` is the encoded text of messages sent, or what there is to tell of the objects received."""
 
     event: str
     peer: str
-    what: bytes | list[Any]
+    what: bytes | list[_Fields]
 
 
 class TrafficLog:
@@ -75,28 +76,29 @@ class TrafficLog:
         self._notes: collections.deque[_Note] = collections.deque()
         self._noted = [0, 0]  # sent, received
         self._folded = [0, 0]
-        self._at_window_start = Totals(0, 0, 0, 0)
+        self._base = self._at_window_start = totals()  # the connections count on over a stop and a start
         self._budget = LINES_PER_S
         self._window_ends_at = 0.0
 
     def sent(self, peer: str, encoded: bytes, count: int) -> None:
         """Note a batch of `count` messages that goes out."""
-        self._note(_Note("message_sent", peer, encoded), count, 0)
+        self._note("message_sent", peer, encoded, count)
 
     def received(self, peer: str, objects: list[Any]) -> None:
-        """Note messages, requests or replies that came together."""
-        self._note(_Note("message_received", peer, objects), len(objects), 1)
+        """Note messages, requests or replies that came together, before a handler may change them."""
+        self._note("message_received", peer, objects, len(objects))
 
-    def stop(self) -> None:
+    def stop(self, patience_s: float = 0.3) -> None:
         """Write what is left and end the thread; one that a log holds up which nobody reads is left behind."""
         with self._lock:
             self._stopping.set()
             thread = self._thread
         self._wake.release()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(_STOP_S)
+            thread.join(patience_s)
 
-    def _note(self, note: _Note, count: int, direction: int) -> None:
+    def _note(self, event: str, peer: str, what: bytes | list[Any], count: int) -> None:
+        direction = 0 if isinstance(what, bytes) else 1
         with self._lock:
             if self._stopping.is_set() or self._is_muted:
                 return
@@ -109,21 +111,30 @@ class TrafficLog:
             self._budget -= count
             if self._budget >= 0:
                 self._noted[direction] += count
-                self._notes.append(note)
+                told = what if isinstance(what, bytes) else self._describe_all(map(msgspec.to_builtins, what))
+                self._notes.append(_Note(event, peer, told))
             elif not self.is_folding:
                 self._at_window_start = self._totals()
                 self.is_folding = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._write, name=f"ipc-traffic-{self._name}", daemon=True)
-                self._thread.start()
+                self._start_thread()
         self._wake.release()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._write, name=f"ipc-traffic-{self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            self.is_folding = False  # only the thread could end it; the next message tries again
+        else:
+            self._thread = thread
 
     def _has_told(self, count: int, direction: int) -> bool:
         """Tell whether the lines so far leave less than `count` messages to tell of. The lock is held."""
         if not any(self._folded):
             return False
         totals = self._totals()
-        counted = totals.received if direction else totals.sent
+        counted = totals.received - self._base.received if direction else totals.sent - self._base.sent
         return counted - self._noted[direction] - self._folded[direction] < count
 
     # -- on its own thread -----------------------------------------------------------------------------------------
@@ -133,14 +144,17 @@ class TrafficLog:
         is_settled = True
         while not self._stopping.is_set():
             self._wake.acquire(timeout=None if is_settled else _WINDOW_S)
-            self._write_notes()
-            if self.is_folding:
-                is_settled = False
-                self._stopping.wait(max(0.0, self._window_ends_at - time.monotonic()))
-                self._end_window()
-            elif not is_settled:
-                self._write_folded()  # what was counted at the very moment when folding ended
-                is_settled = True
+            try:
+                self._write_notes()
+                if self.is_folding:
+                    is_settled = False
+                    self._stopping.wait(max(0.0, self._window_ends_at - time.monotonic()))
+                    self._end_window()
+                elif not is_settled:
+                    self._write_folded()  # what was counted at the very moment when folding ended
+                    is_settled = True
+            except Exception:  # noqa: BLE001 - this thread's top frame: one line less, and the next all the same
+                get_logger().error("traffic_line_failed", channel=self._name, exc_info=True)
         self._write_notes()
         self._write_folded()
 
@@ -153,17 +167,17 @@ class TrafficLog:
 
     def _write_notes(self) -> None:
         while self._notes:
-            note = self._notes.popleft()
-            objects = _decode_lines(note.what) if isinstance(note.what, bytes) else map(msgspec.to_builtins, note.what)
-            for each in objects:
-                self._emit(note.event, peer=note.peer, **self._describe(each))
+            event, peer, what = self._notes.popleft()
+            told = self._describe_all(_decode_lines(what)) if isinstance(what, bytes) else what
+            for fields in told:
+                self._emit(event, peer=peer, **fields)
 
     def _write_folded(self) -> int:
         """Write one line for all messages that no line has told of yet; return how many."""
         with self._lock:
             totals, before = self._totals(), self._at_window_start
-            sent = max(0, totals.sent - self._noted[0] - self._folded[0])
-            received = max(0, totals.received - self._noted[1] - self._folded[1])
+            sent = max(0, totals.sent - self._base.sent - self._noted[0] - self._folded[0])
+            received = max(0, totals.received - self._base.received - self._noted[1] - self._folded[1])
             if not sent and not received:
                 return 0
             self._folded = [self._folded[0] + sent, self._folded[1] + received]
@@ -191,6 +205,12 @@ class TrafficLog:
             getattr(self._log, self._level)(event, **fields)
         except Exception:  # noqa: BLE001, S110 - the log itself is what failed; its next line may be fine
             pass
+
+    def _describe_all(self, messages: Iterable[_Fields]) -> list[_Fields]:
+        try:
+            return [self._describe(message) for message in messages]
+        except Exception as error:  # noqa: BLE001 - a payload is whatever a peer has sent; its message is not for the log
+            return [{"reason": f"not to be described: {type(error).__name__}"}]
 
     def _describe(self, message: _Fields) -> _Fields:
         payload = message.get("payload") or {}

@@ -1,5 +1,6 @@
 """Requests: each ends by a reply, a typed error or its deadline, and the connection lives on."""
 
+import asyncio
 import threading
 import time
 
@@ -108,6 +109,68 @@ def test_an_exit_in_a_handler_is_its_failure_and_nobody_elses(log_lines, server,
 
     assert refusal(client, {"type": "exit"}).code == "handler_failed"
     assert log_lines.items
+
+
+def test_a_cancellation_in_a_handler_is_its_failure_and_nobody_elses(log_lines, server, client):
+    @server.on_request("cancel")
+    def cancel(_payload):
+        raise asyncio.CancelledError
+
+    assert refusal(client, {"type": "cancel"}).code == "handler_failed"
+    assert server.stats["rejected"] == {}
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("it cannot even be shown")
+
+
+class Late(RequestError):
+    def __init__(self):
+        super().__init__("x", "y")
+        self.code = 503  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (RequestError(404, "not found"), "404", "not found"),  # type: ignore[arg-type]
+        (RequestError("x", None), "x", "None"),  # type: ignore[arg-type]
+        (RequestError("x\ud800", "m"), "x?", "m"),
+        (RequestError("c" * 5000, "m"), "c" * 1000, "m"),
+        (RequestError("x", Mute()), "x", "<Mute without a text>"),  # type: ignore[arg-type]
+        (Late(), "503", "y"),
+        (Mute(), "handler_failed", "Mute: <Mute without a text>"),
+    ],
+)
+def test_whatever_a_handler_says_of_its_error_arrives_as_an_error(log_lines, server, client, raised, code, message):
+    @server.on_request("odd")
+    def fail(_payload):
+        raise raised
+
+    error = refusal(client, {"type": "odd"})
+    assert (error.code, error.message) == (code, message)
+    assert server.stats["rejected"] == {}
+    assert log_lines.named("peer_left") == []
+
+
+def test_a_request_in_a_handler_that_has_restarted_its_client_is_refused(server, open_client):
+    """The handler still runs on a thread of the client, for whose end the new one waits."""
+    outcomes = Arrivals()
+    listener = Listener(server.address, limits=QUICK)
+
+    @listener.client.add_message_handler
+    def ask(_payload):
+        listener.client.stop()
+        listener.client.start()
+        with pytest.raises(IpcError, match="use begin_request"):
+            listener.client.request({"type": "double", "number": 1}, timeout_s=WITHIN_S)
+        outcomes("refused")
+
+    listener.start().wait_live()
+    server.broadcast("now")
+    outcomes.wait_for(1)
+    listener.client.stop()
 
 
 def test_a_payload_that_cannot_travel_is_refused_in_the_caller(client):

@@ -1,5 +1,6 @@
 """The end: `stop()` comes back within a second from every state, and leaves no thread, descriptor or file."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -10,6 +11,7 @@ import time
 from multiprocessing.connection import answer_challenge, deliver_challenge
 
 import pytest
+import structlog
 
 from ipc import Limits, MemoryLog, RequestError, SocketServer
 from tests.unit.ipc.channel import KEY, WITHIN_S, Arrivals, Listener, eventually, thread_names
@@ -19,11 +21,15 @@ STOPS_WITHIN_S = 1.0
 SLACK_S = 0.5  # a busy machine
 
 
+def time_of(stop):
+    began = time.monotonic()
+    stop()
+    return time.monotonic() - began
+
+
 def stop_in_time(stoppable):
     """Stop it, and fail if that takes longer than promised."""
-    began = time.monotonic()
-    stoppable.stop()
-    assert time.monotonic() - began < STOPS_WITHIN_S + SLACK_S
+    assert time_of(stoppable.stop) < STOPS_WITHIN_S + SLACK_S
 
 
 class Impostor:
@@ -308,6 +314,160 @@ def test_order_is_kept_over_a_stop_that_did_not_wait_for_a_handler(open_server, 
     entered.stays_as_it_is(0.5)
     gates[1].set()
     assert handled.wait_for(102) == list(range(102))
+
+
+@pytest.mark.parametrize("again", ["stop", "stop and start"])
+def test_a_request_that_ends_because_of_a_stop_may_stop_and_start(open_server, open_client, again):
+    release, outcomes = threading.Event(), Arrivals()
+    server = open_server()
+    server.on_request("slow")(lambda _payload: release.wait(WITHIN_S) and {})
+    listener = open_client().wait_live()
+
+    def on_reply(outcome):
+        listener.client.stop()
+        if again == "stop and start":
+            listener.client.start()
+        outcomes(outcome.code)
+
+    listener.client.begin_request({"type": "slow"}, on_reply)
+    stopper = threading.Thread(target=listener.client.stop, daemon=True)
+    stopper.start()
+    assert outcomes.wait_for(1) == ["stopped"]
+    stopper.join(WITHIN_S)
+    release.set()
+    assert not stopper.is_alive()
+    if again == "stop and start":
+        listener.wait_live()
+
+
+SIGNALLED_SCRIPT = """
+import os, signal, sys, threading
+from ipc import SocketClient, SocketServer
+
+which, path = sys.argv[1:]
+release, is_handled, live = threading.Event(), threading.Event(), threading.Event()
+server, client = SocketServer(path), SocketClient(path)
+stopped = server if which == "server" else client
+
+def hang(payload):
+    is_handled.set()
+    release.wait(20)
+
+def stop_again(*_):
+    stopped.stop()
+    print("inner stop returned", flush=True)
+
+server.add_message_handler(hang)
+client.add_state_handler(lambda state: live.set() if state.kind == "live" else None)
+server.start()
+client.start()
+assert live.wait(20)
+client.send_message({})
+assert is_handled.wait(20)
+signal.signal(signal.SIGTERM, stop_again)
+acceptor = server._acceptor
+wait = type(acceptor).threads if which == "server" else client._hub.all_acknowledged.wait
+
+def signal_meanwhile(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return wait(*arguments)
+
+if which == "server":
+    type(acceptor).threads = signal_meanwhile
+else:
+    client._hub.all_acknowledged.wait = signal_meanwhile
+stopped.stop()
+print("stopped", flush=True)
+release.set()
+client.stop()
+server.stop()
+"""
+
+
+@pytest.mark.parametrize("which", ["server", "client"])
+def test_a_stop_from_a_signal_handler_in_the_middle_of_a_stop(socket_path, which):
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED_SCRIPT, which, socket_path],
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=True,
+    )
+    assert done.stdout.split("\n")[:2] == ["inner stop returned", "stopped"]
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, KeyboardInterrupt, GeneratorExit])
+def test_no_exception_of_a_handler_ends_the_clients_thread(open_server, open_client, raised, log_lines):
+    server = open_server()
+    listener = open_client()
+
+    @listener.client.add_message_handler
+    def fail(payload):
+        if payload["number"] == 1:
+            raise raised
+
+    listener.wait_live()
+    for number in range(5):
+        server.broadcast({"number": number})
+    assert [payload["number"] for payload in listener.wait_for_payloads(5)] == [0, 1, 2, 3, 4]
+    assert listener.client.state.kind == "live"
+
+
+def block_traffic_lines(released):
+    """Have whoever writes a line about a message wait until `released` is set, as for a reader that has stopped."""
+
+    def block(_logger, _method, event):
+        if event["event"] in ("message_sent", "message_received", "traffic"):
+            released.wait(WITHIN_S)
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[block])
+
+
+def test_a_client_that_everything_holds_up_at_once(open_server, open_client, log_lines):
+    """Messages that nobody acknowledges, a handler that does not return, and a log that nobody reads."""
+    release, handled = threading.Event(), Arrivals()
+    block_traffic_lines(release)
+    server = open_server()
+    server.add_message_handler(lambda _payload: release.wait(WITHIN_S))
+    listener = Listener(server.address)
+
+    @listener.client.add_message_handler
+    def hang(_payload):
+        handled(1)
+        release.wait(WITHIN_S)
+
+    listener.start().wait_live()
+    server.broadcast({"number": 1})
+    handled.wait_for(1)
+    for _ in range(60):
+        listener.client.send_message({"text": "x" * 200_000})
+    took_s = time_of(listener.client.stop)
+    release.set()
+    assert took_s < STOPS_WITHIN_S + SLACK_S / 4  # the sum of its waits is more than that
+
+
+def test_a_server_that_everything_holds_up_at_once(open_server, open_client, socket_path, log_lines):
+    """Clients that do not read, a handler that does not return, and a log that nobody reads."""
+    release, handled = threading.Event(), Arrivals()
+    block_traffic_lines(release)
+    server = open_server()
+
+    @server.add_message_handler
+    def hang(_payload):
+        handled(1)
+        release.wait(WITHIN_S)
+
+    with contextlib.ExitStack() as strangers:
+        for number in range(3):
+            strangers.enter_context(Stranger(socket_path)).greet(f"stranger-{number}")
+        for _ in range(60):
+            server.broadcast({"text": "x" * 200_000})
+        open_client().wait_live().client.send_message({})
+        handled.wait_for(1)
+        took_s = time_of(server.stop)
+        release.set()
+    assert took_s < STOPS_WITHIN_S + SLACK_S / 4
 
 
 def test_start_and_stop_over_and_over(open_server, open_client):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ipc import Limits
+from ipc import Limits, traffic
 from tests.unit.ipc.channel import QUICK, Arrivals, Listener, eventually, run_together
 from tests.unit.ipc.cutting_proxy import CuttingProxy
 from tests.unit.ipc.stranger import Stranger
@@ -65,12 +65,81 @@ def test_bytes_balance_between_both_ends(open_server, open_client):
         listener.client.send_message({"number": number})
     listener.deliveries.wait_for(2000)
     handled.wait_for(2000)
-    eventually(lambda: server.stats["sent_bytes"] <= listener.client.stats["received_bytes"] + 500)
     eventually(lambda: listener.client.stats["unacknowledged"] == 0 and server.peers[0].acked_seq == 2000)
+    eventually(lambda: server.stats["sent_bytes"] == listener.client.stats["received_bytes"])
     server_stats, client_stats = server.stats, listener.client.stats
-    # the welcome is counted by who sends it alone
-    assert 0 <= server_stats["sent_bytes"] - client_stats["received_bytes"] < 500
     assert client_stats["sent_bytes"] == server_stats["received_bytes"]
+
+
+def test_what_a_handler_makes_of_its_payload_is_not_told(log_lines, open_server, open_client):
+    """It was another message that came; and one that no line can hold must not end the lines."""
+    server = open_server()
+    handled = Arrivals()
+
+    @server.add_message_handler
+    def change(payload):
+        if payload["type"] == "filled":
+            payload["when"] = object()
+        else:
+            payload.clear()
+        handled(1)
+
+    client = open_client().wait_live().client
+    for kind in ("filled", "cleared", "filled", "cleared"):
+        client.send_message({"type": kind, "text": "x"})
+        handled.wait_for(1)
+        handled.items.clear()
+    client.stop()
+    server.stop()
+    lines = [line for line in log_lines.named("message_received") if line["channel"] == "server"]
+    assert [line["type"] for line in lines] == ["filled", "cleared", "filled", "cleared"]
+    assert len({line["size_bytes"] for line in lines}) == 2
+
+
+def test_a_message_that_comes_again_is_neither_counted_nor_told(log_lines, open_server, socket_path):
+    server = open_server()
+    with Stranger(socket_path) as stranger:
+        stranger.greet()
+        for _ in range(3):
+            stranger.say({"op": "message", "id": 1, "payload": {}}, {"op": "request", "id": 2, "payload": {}})
+        stranger.hear_until("reply")
+        eventually(lambda: server.stats["duplicates"] == 4)
+    server.stop()
+    assert told(log_lines, "server") == (1, 2)
+    assert (server.stats["sent"], server.stats["received"]) == (1, 2)
+
+
+def test_after_a_burst_single_messages_are_told_again_from_the_first_on(
+    log_lines, open_server, open_client, monkeypatch
+):
+    monkeypatch.setattr(traffic, "_WINDOW_S", 0.05)
+    server = open_server()
+    client = open_client().wait_live().client
+    for number in range(500):
+        client.send_message({"type": "burst", "number": number})
+    eventually(lambda: told(log_lines, "server")[1] == 500)
+    eventually(lambda: not server._hub.traffic.is_folding)
+    client.send_message({"type": "single"})
+    eventually(lambda: told(log_lines, "server")[1] == 501)
+    singles = [line for line in log_lines.named("message_received") if line["type"] == "single"]
+    assert [line["channel"] for line in singles] == ["server"]
+
+
+def test_counts_are_exact_over_a_stop_and_a_start(log_lines, open_server, open_client):
+    server = open_server()
+    listener = open_client(name="end").wait_live()
+    for number in range(1, 4):
+        server.broadcast({"number": number})
+        listener.client.send_message({"number": number})
+        listener.deliveries.wait_for(number)
+        eventually(lambda: listener.client.stats["unacknowledged"] == 0)
+        listener.client.stop()
+        server.stop()
+        assert told(log_lines, "server") == (number, number)
+        assert told(log_lines, "end") == (number, number)
+        server.start()
+        listener.client.start()
+        listener.wait_live()
 
 
 def test_stats_are_kept_over_connections(open_server, socket_dir, socket_path):

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from ipc.acceptor import Acceptor
-from tests.unit.ipc.channel import Arrivals, LogLines, eventually, thread_names
+from tests.unit.ipc.channel import WITHIN_S, Arrivals, LogLines, eventually, thread_names
 
 
 class Log(LogLines):
@@ -47,7 +47,7 @@ def open_acceptor(listening, log):
 
     yield start
     for acceptor in acceptors:
-        acceptor.stop_accepting()
+        acceptor.stop_accepting(WITHIN_S)
         for thread in acceptor.threads():
             thread.join(10)
     assert thread_names("ipc-") == []
@@ -199,9 +199,9 @@ def test_stop_accepting_hangs_up_on_strangers_and_on_nobody_else(open_acceptor, 
     acceptor = open_acceptor(serve)
     with connect(socket_path) as known, connect(socket_path) as stranger:
         served.wait_for(2)
-        acceptor.stop_accepting()
+        acceptor.stop_accepting(WITHIN_S)
         assert stranger.recv(1) == b""
         known.setblocking(False)
         with pytest.raises(BlockingIOError):
             known.recv(1)
-        acceptor.stop_accepting = lambda: None  # it is stopped
+        acceptor.stop_accepting = lambda _patience_s: None  # it is stopped

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from ipc import flusher as flusher_module
 from ipc.flusher import Flusher
 from tests.unit.ipc.channel import eventually, run_together, thread_names
 
@@ -85,6 +86,44 @@ def test_stop_sends_what_is_left(channel):
         flusher.stop()
         assert channel.sent == channel.said
         assert thread_names("ipc-flusher") == []
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only the test moves on, and what was slept by it."""
+    clock = FakeClock()
+    monkeypatch.setattr(flusher_module, "time", clock)
+    return clock
+
+
+class FakeClock:
+    def __init__(self):
+        self.now = 1000.0
+        self.longest_sleep_s = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, pause_s):
+        self.longest_sleep_s = max(self.longest_sleep_s, pause_s)
+        self.now += pause_s
+
+
+def test_one_slow_flush_does_not_hold_back_the_next_news_for_as_long(clock):
+    flushed_at = []
+
+    def flush():
+        flushed_at.append(clock.now)
+        if len(flushed_at) == 1:
+            clock.now += 3.0  # a disk that was asleep, or the whole process
+
+    flusher = Flusher(flush, "test")
+    flusher.news()
+    flusher.news()
+    eventually(lambda: len(flushed_at) == 2, within_s=5.0)
+    flusher.stop()
+    assert flushed_at[1] - flushed_at[0] < 3.0 + 0.01
+    assert clock.longest_sleep_s <= 0.001  # stop() waits for one of these
 
 
 def test_a_flush_that_fails_does_not_silence_the_channel(channel):

@@ -1,5 +1,7 @@
 """Handlers: all are called in order, and what one raises ends nothing else."""
 
+import asyncio
+
 import pytest
 
 from ipc.handlers import Handlers
@@ -41,9 +43,9 @@ def test_only_functions_can_be_added(handlers):
         handlers.add("print")
 
 
-@pytest.mark.parametrize("raised", [ValueError, SystemExit, StopIteration])
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, StopIteration, KeyboardInterrupt, asyncio.CancelledError])
 def test_what_one_raises_is_logged_and_the_next_is_called(handlers, raised):
-    """Also an exit: it would end a thread that the application does not know."""
+    """Also an exit or a cancellation: it would end a thread that the application does not know."""
     called, log = [], Log()
 
     def fail():
@@ -78,7 +80,7 @@ def test_call_each_is_call_for_one_after_the_other(handlers):
 
     def fail_at_two(number):
         if number == 2:
-            raise SystemExit
+            raise asyncio.CancelledError
 
     handlers.add(fail_at_two)
     handlers.add(called.append)

@@ -1,5 +1,6 @@
 """Requests that wait: each ends exactly once."""
 
+import asyncio
 import threading
 
 import pytest
@@ -91,6 +92,33 @@ def test_a_callback_that_raises_is_reported_and_the_next_is_called():
     pending.resolve(Reply(4, payload={"a": 1}))
     assert outcomes == [LOST, {"a": 1}]
     assert reported == [fail, fail]
+
+
+@pytest.mark.parametrize("raised", [SystemExit, asyncio.CancelledError])
+def test_whatever_a_callback_raises_is_reported(raised):
+    reported, outcomes = [], []
+    pending = PendingRequests(report=reported.append)
+
+    def fail(_outcome):
+        raise raised
+
+    pending.add(1, fail)
+    pending.add(2, outcomes.append)
+    pending.fail_through(2, LOST)
+    assert reported == [fail]
+    assert outcomes == [LOST]
+
+
+def test_the_users_interrupt_is_the_main_threads():
+    """A program that is stopping is ended by Ctrl-C all the same."""
+    pending = PendingRequests(report=lambda _callback: None)
+
+    def interrupt(_outcome):
+        raise KeyboardInterrupt
+
+    pending.add(1, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pending.fail_through(1, LOST)
 
 
 def test_of_a_reply_and_a_failure_at_once_one_wins(pending):
