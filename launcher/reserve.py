@@ -135,7 +135,7 @@ class Reserve:
 
     def _prepare(self, name: str) -> None:
         if successor := self._means.processes.spare(name):
-            _log.info("successor_preparing", child=name, child_pid=successor.pid)
+            _log.info("successor_begun", child=name, child_pid=successor.pid)
             successor.prepare(self._means.settings(name))
 
     def _failed(self, name: str, reason: str, now: float) -> None:

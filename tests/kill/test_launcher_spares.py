@@ -244,7 +244,7 @@ def test_a_child_that_dies_while_its_successor_prepares_is_succeeded(launch: Lau
     assert launched.wait_for("child_ready", child="server")["child_pid"] == successor
 
 
-@pytest.mark.parametrize("moment", ["spare_ready", "restart_requested", "successor_preparing", "successor_ready"])
+@pytest.mark.parametrize("moment", ["spare_ready", "restart_requested", "successor_begun", "successor_ready"])
 def test_a_stop_while_processes_wait_is_clean(launch: Launch, moment: str) -> None:
     launched = launch(BOTH)
     ready(launched)

@@ -108,6 +108,7 @@ def test_the_request_behind_a_message_is_shown_if_it_is_an_id(lines, counted):
 
 def test_payloads_are_shown_only_if_that_was_asked_for(logger, lines, counted):
     counted.send(payload={"type": "t", "personId": "Ada"})
+    lines.wait_for(1)
     talkative = Counted(logger, log_payloads=True)
     talkative.send(payload={"type": "t", "personId": "Ada"})
     lines.wait_for(2)
