@@ -29,17 +29,18 @@ class Tail:
         command = [sys.executable, str(RUN), "tail", *options, "--socket", str(launched.socket)]
         self.process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, start_new_session=True)
         self.events: list[dict[str, Any]] = []
+        self._found = 0
         self._rest = b""
 
     def wait_for(self, name: str, **keys: Any) -> dict[str, Any]:
-        """Read on until an event of this name with these keys."""
+        """Return the next event of this name with these keys, after the one that was found before."""
         deadline_s = time.monotonic() + DEADLINE_S
-        at = len(self.events)
         while True:
-            for event in self.events[at:]:
+            while self._found < len(self.events):
+                event = self.events[self._found]
+                self._found += 1
                 if event["event"] == name and keys.items() <= event.items():
                     return event
-            at = len(self.events)
             if not self.read(deadline_s):
                 pytest.fail(f"no {name} {keys} in {self.events[-30:]}")
 
