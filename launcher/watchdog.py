@@ -65,8 +65,7 @@ def look(watch: Watch, beat_s: float, load: Load, now: float) -> tuple[Watch, bo
 
 def _is_starved(watch: Watch, load: Load, now: float) -> bool:
     """Whether the child has mostly waited for a processor since `watch.load`, and hardly had one."""
-    if watch.load is None or now <= watch.load_s:
-        return False
+    assert watch.load is not None, "the first of the close looks has noted it"
     span_s = now - watch.load_s
     waited_s, run_s = load.waited_s - watch.load.waited_s, load.run_s - watch.load.run_s
     return waited_s >= span_s * _STARVED_WAIT and run_s <= span_s * _STARVED_RUN

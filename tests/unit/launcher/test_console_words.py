@@ -29,6 +29,7 @@ from launcher.console_words import duration, milliseconds, pair, sentence, size
             "ui at once (attempt 1) after: x",
         ),
         ("restart_scheduled", {"child": "ui", "delay_s": 2.5, "attempt": 2}, "ui in 2.5 s (attempt 2)"),
+        ("restart_scheduled", {"child": "ui", "delay_s": 2.5}, "ui in 2.5 s"),
         ("crash_report_written", {"child": "ui", "child_pid": 7, "file": "/s/1.json"}, "ui (pid 7) /s/1.json"),
         ("launcher_ready", {"url": "http://127.0.0.1:1340"}, "http://127.0.0.1:1340"),
         (

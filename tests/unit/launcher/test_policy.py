@@ -418,3 +418,12 @@ def climb_down(it: Clocked) -> None:
         if it.child.deadline_s is not None:
             it.feed(Ticked(), after_s=max(0.0, it.child.deadline_s - it.now))
     assert it.child.deadline_s is None
+
+
+def test_a_child_that_stops_to_start_again_and_finds_that_it_cannot_is_given_up() -> None:
+    it = Clocked()
+    it.start()
+    it.feed(RestartRequested())
+
+    assert it.feed(Exited(exit_code=78, is_setup_failure=True, reason="no database")) == (GiveUp("no database"),)
+    assert it.child.state is State.FATAL

@@ -74,3 +74,11 @@ def test_a_long_line_takes_no_longer_than_its_length(text: str) -> None:
     Redactor([KEY]).redact({"text": text})
 
     assert time.process_time() - began_s < 5, "seconds or hours: that is what this is about"
+
+
+def test_what_is_nested_too_deeply_to_be_looked_through_is_not_shown() -> None:
+    deep: list[object] = [{"password": "x"}]
+    for _ in range(100_000):
+        deep = [deep]
+
+    assert Redactor([KEY]).redact({"event": "odd", "deep": deep, "token": "x"}) == {"event": "odd", "token": REDACTED}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server_proc.marks import Mark, NewMark, conflicts, mark_message, parse_new_mark
+from server_proc.marks import Mark, NewMark, conflicts, mark_announcement, mark_message, parse_new_mark
 from server_proc.problems import WrongFieldsError
 
 NOW_MS = 1_769_846_400_500
@@ -32,6 +32,11 @@ def test_everything_given_is_taken_and_unknown_fields_are_ignored():
     }
     expected = NewMark(person_id="Zoë 12", id="reader-1:99", source="door", timestamp_ms=1_769_846_400_000)
     assert parse_new_mark(body, NOW_MS) == expected
+
+
+def test_an_announcement_names_the_request_that_asked_for_the_mark():
+    assert mark_announcement(STORED, None) == mark_message(STORED)
+    assert mark_announcement(STORED, "r-1") == {**mark_message(STORED), "requestId": "r-1"}
 
 
 def test_null_is_the_same_as_left_out():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from server_proc.timestamps import (
     TimestampError,
     format_timestamp,
+    local_hour,
     parse_timestamp_ms,
     start_of_local_day_ms,
 )
@@ -111,6 +112,16 @@ def test_the_local_day_begins_at_the_machines_midnight(monkeypatch):
         late_ms = parse_timestamp_ms("2026-01-31T18:29:59Z")
         assert format_timestamp(start_of_local_day_ms(late_ms)) == "2026-01-30T18:30:00.000Z"
         assert format_timestamp(start_of_local_day_ms(late_ms + 1000)) == "2026-01-31T18:30:00.000Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_the_hour_is_that_of_the_clocks_here(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert local_hour(EIGHT_O_CLOCK_MS) == 13
     finally:
         monkeypatch.undo()
         time.tzset()

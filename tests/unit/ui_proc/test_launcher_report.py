@@ -3,7 +3,7 @@
 import pytest
 
 from ui_proc.connection_text import ServerNews, Tone
-from ui_proc.launcher_report import Child, read_children, server_news
+from ui_proc.launcher_report import Child, read_children, read_sample, server_news, with_sample
 
 STATUS = {
     "run_id": "r",
@@ -24,6 +24,25 @@ def test_read_children_takes_a_status_object_and_ignores_what_it_does_not_know()
 def test_a_report_that_does_not_fit_is_refused_naming_the_field():
     with pytest.raises(ValueError, match="restarts"):
         read_children({"children": [{"name": "server", "state": "RUNNING", "restarts": "two"}]})
+
+
+SAMPLE = {"type": "process_sampled", "child": "server", "child_pid": 5, "cpu_percent": 2.5, "rss_bytes": 1000}
+
+
+def test_a_sample_replaces_the_figures_of_its_process():
+    server, ui = with_sample(read_children(STATUS), read_sample(SAMPLE))
+    assert (server.cpu_percent, server.rss_bytes) == (2.5, 1000)
+    assert ui == read_children(STATUS)[1]
+
+
+def test_a_sample_of_a_process_that_is_gone_changes_nothing():
+    children = read_children(STATUS)
+    assert with_sample(children, read_sample(SAMPLE | {"child_pid": 4})) == children
+
+
+def test_a_sample_that_does_not_fit_is_refused_naming_the_field():
+    with pytest.raises(ValueError, match="child_pid"):
+        read_sample(SAMPLE | {"child_pid": "five"})
 
 
 @pytest.mark.parametrize(

@@ -386,3 +386,8 @@ class Following(RuleBasedStateMachine):
 
 Following.TestCase.settings = hypothesis_settings(deadline=None, max_examples=60)
 TestFollowing = Following.TestCase
+
+
+def test_a_page_that_does_not_fit_is_refused_naming_the_field():
+    with pytest.raises(MessageError, match="nextBeforeSeq"):
+        read_page({"type": "marks", "nextBeforeSeq": "two"})
