@@ -17,6 +17,7 @@ from ipc import ChildSetupError, RequestError
 from server_proc import self_check
 from server_proc.database import open_database
 from server_proc.devices import DeviceStore
+from server_proc.http_server import THREADS
 from server_proc.main import run
 from server_proc.outbox import OutboxLog
 from server_proc.upkeep import Upkeep
@@ -107,7 +108,7 @@ def test_16_posters_at_once_are_all_stored_once_and_announced_once_in_order(serv
     assert rows(state_dir, "SELECT count(*), min(seq), max(seq) FROM outbox") == [(800, 1, 800)]
 
 
-def test_64_posters_at_once_share_a_commit(sockets, state_dir, monkeypatch):
+def test_posters_that_wait_for_each_other_share_a_commit(sockets, state_dir, monkeypatch):
     opened, commits = [], []
 
     def open_and_watch(path):
@@ -121,18 +122,18 @@ def test_64_posters_at_once_share_a_commit(sockets, state_dir, monkeypatch):
         with database.write() as transaction:
             connection = transaction.connection
             connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-            posters = [threading.Thread(target=server.post, args=({"personId": str(n)},)) for n in range(64)]
+            posters = [threading.Thread(target=server.post, args=({"personId": str(n)},)) for n in range(THREADS)]
             for poster in posters:
                 poster.start()
             give_up = time.monotonic() + DEADLINE_S
-            while database._writer._in_line < 64:
+            while database._writer._in_line < THREADS:
                 assert time.monotonic() < give_up
                 time.sleep(0.001)
         for poster in posters:
             poster.join(DEADLINE_S)
         connection.set_trace_callback(None)
     assert len(commits) == 1
-    assert rows(state_dir, "SELECT count(DISTINCT person_id) FROM marks") == [(64,)]
+    assert rows(state_dir, "SELECT count(DISTINCT person_id) FROM marks") == [(THREADS,)]
 
 
 def test_a_client_that_was_away_for_too_long_is_told_exactly_what_it_has_missed(sockets, state_dir, monkeypatch):

@@ -219,10 +219,10 @@ def test_the_log_keeps_payloads_to_itself_unless_asked(directory: Path, product:
     talkative = Product(directory, "--log-payloads")
     try:
         talkative.wait_until_ready()
-        talkative.post_mark(PERSONAL)
+        talkative.post_mark(f"{PERSONAL} too")
         for proc, name in (("server", "message_sent"), ("ui", "message_received")):
             event = talkative.wait_for(name, proc=proc, type="attendance")
-            assert event["payload"]["personId"] == PERSONAL
+            assert event["payload"]["personId"] == f"{PERSONAL} too"
     finally:
         talkative.clean_up()
 

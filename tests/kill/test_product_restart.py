@@ -100,7 +100,7 @@ def test_what_is_in_flight_at_sigterm_is_answered(product: Product) -> None:
     posters = Posters(product.url, keeping=4, connecting=4)
     posters.start()
     while len(posters.answered) < 50:
-        assert product.post_mark("x") == 201
+        assert product.post_mark(f"x {len(posters.answered)}") in (200, 201)
 
     posters.finish(waits=False)  # each has its last request under way
     product.process.send_signal(signal.SIGTERM)
