@@ -8,6 +8,7 @@ import argparse
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,10 +133,12 @@ def main() -> int:
         "scale": "quick" if options.quick else "full",
     }
     results: list[Result] = []
-    for name in options.only or MEASURES:
-        began = time.monotonic()
-        results += MEASURES[name](QUICK if options.quick else FULL)
-        print(f"{name}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="axon-b-") as directory:
+        os.environ["TMPDIR"] = directory  # of the servers, which are killed and clean nothing up
+        for name in options.only or MEASURES:
+            began = time.monotonic()
+            results += MEASURES[name](QUICK if options.quick else FULL)
+            print(f"{name}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     machine["load_after"] = os.getloadavg()
     print(as_table(results))
     OUTPUT.parent.mkdir(exist_ok=True)
