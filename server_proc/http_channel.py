@@ -120,6 +120,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         except OSError:
             return False
 
+    def writable(self) -> bool:
+        """Whether the main loop has something to send.
+
+        WORKAROUND: waitress says so too while a task thread is sending. The main loop then spins, since the socket
+        takes more, and each of its turns comes before the task thread's, which waits for the interpreter for up to its
+        switch interval: 5 ms for an answer. Whoever sends pulls the trigger when something is left or the request is done.
+        """
+        if not self.total_outbufs_len or self.will_close:
+            return bool(super().writable())
+        is_free = self.outbuf_lock.acquire(blocking=False)
+        if is_free:
+            self.outbuf_lock.release()
+        return bool(is_free)
+
     def handle_write(self) -> None:
         if not (self.must_linger and self.close_when_flushed) or self.will_close:
             super().handle_write()

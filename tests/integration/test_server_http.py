@@ -389,6 +389,34 @@ def test_a_request_that_is_stuck_holds_it_up_for_the_limit_only(serving, app, co
     assert serving.stop() < 3.0
 
 
+def test_the_main_loop_does_not_spin_while_a_task_thread_sends(app, listening, connect):
+    """It would keep the interpreter from the very thread that it waits for."""
+    server = HttpServer(app, listening.dup())
+    connect().connect()
+    while not server._server.active_channels:
+        server._poll(DEADLINE_S)
+    [channel] = server._server.active_channels.values()
+    channel.total_outbufs_len = 1
+    held, release = threading.Event(), threading.Event()
+
+    def send():
+        with channel.outbuf_lock:
+            held.set()
+            release.wait(DEADLINE_S)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert held.wait(DEADLINE_S)
+    assert not channel.writable()
+    release.set()
+    sender.join()
+    assert channel.writable()
+    channel.total_outbufs_len = 0
+    assert not channel.writable()
+    server.stop()
+    server.run()
+
+
 def test_a_request_that_has_arrived_but_was_not_read_yet_is_answered(app, listening, connect):
     server = HttpServer(app, listening.dup())
     connection = connect()
