@@ -125,7 +125,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
         WORKAROUND: waitress says so too while a task thread is sending. The main loop then spins, since the socket
         takes more, and each of its turns comes before the task thread's, which waits for the interpreter for up to its
-        switch interval: 5 ms for an answer. Whoever sends pulls the trigger when something is left, and when it is done.
+        switch interval: 5 ms for an answer. Whoever sends pulls the trigger when there is something left to do.
         """
         if not self.total_outbufs_len or self.will_close:
             return bool(super().writable())
