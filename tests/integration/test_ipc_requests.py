@@ -111,7 +111,8 @@ def test_an_exit_in_a_handler_is_its_failure_and_nobody_elses(log_lines, server,
     assert log_lines.items
 
 
-def test_a_cancellation_in_a_handler_is_its_failure_and_nobody_elses(log_lines, server, client):
+@pytest.mark.usefixtures("log_lines")
+def test_a_cancellation_in_a_handler_is_its_failure_and_nobody_elses(server, client):
     @server.on_request("cancel")
     def cancel(_payload):
         raise asyncio.CancelledError
@@ -154,7 +155,7 @@ def test_whatever_a_handler_says_of_its_error_arrives_as_an_error(log_lines, ser
     assert log_lines.named("peer_left") == []
 
 
-def test_a_request_in_a_handler_that_has_restarted_its_client_is_refused(server, open_client):
+def test_a_request_in_a_handler_that_has_restarted_its_client_is_refused(server):
     """The handler still runs on a thread of the client, for whose end the new one waits."""
     outcomes = Arrivals()
     listener = Listener(server.address, limits=QUICK)

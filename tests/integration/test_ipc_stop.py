@@ -397,7 +397,8 @@ def test_a_stop_from_a_signal_handler_in_the_middle_of_a_stop(socket_path, which
 
 
 @pytest.mark.parametrize("raised", [asyncio.CancelledError, KeyboardInterrupt, GeneratorExit])
-def test_no_exception_of_a_handler_ends_the_clients_thread(open_server, open_client, raised, log_lines):
+@pytest.mark.usefixtures("log_lines")
+def test_no_exception_of_a_handler_ends_the_clients_thread(open_server, open_client, raised):
     server = open_server()
     listener = open_client()
 
@@ -424,7 +425,8 @@ def block_traffic_lines(released):
     structlog.configure(processors=[block])
 
 
-def test_a_client_that_everything_holds_up_at_once(open_server, open_client, log_lines):
+@pytest.mark.usefixtures("log_lines")
+def test_a_client_that_everything_holds_up_at_once(open_server):
     """Messages that nobody acknowledges, a handler that does not return, and a log that nobody reads."""
     release, handled = threading.Event(), Arrivals()
     block_traffic_lines(release)
@@ -447,7 +449,8 @@ def test_a_client_that_everything_holds_up_at_once(open_server, open_client, log
     assert took_s < STOPS_WITHIN_S + SLACK_S / 4  # the sum of its waits is more than that
 
 
-def test_a_server_that_everything_holds_up_at_once(open_server, open_client, socket_path, log_lines):
+@pytest.mark.usefixtures("log_lines")
+def test_a_server_that_everything_holds_up_at_once(open_server, open_client, socket_path):
     """Clients that do not read, a handler that does not return, and a log that nobody reads."""
     release, handled = threading.Event(), Arrivals()
     block_traffic_lines(release)
