@@ -163,7 +163,12 @@ class ClientSession:
             hub = self._hub
             hub.note_received(messages)
             hub.traffic.latencies_s.append(time.time() - messages[-1].ts)
-            if hub.deliver(messages):
+            try:
+                is_handled = hub.deliver(messages)
+            except BaseException:  # no handler's, those are caught: it is not known what was told, so all comes again
+                hub.follower.want_again(messages)
+                raise
+            if is_handled:
                 self._acks.note(hub.follower.last_seq)
 
     def _handle(self, received: Welcome | Gap | Reply | IdAck | Ping | Pong) -> None:

@@ -21,11 +21,13 @@ from typing import Protocol
 from ipc.errors import ProtocolError
 from ipc.framing import FrameDecoder, frame
 from ipc.limits import Limits
+from ipc.locks import let_go
 from ipc.sequence import Lapped
 
 _ROUNDS_IN_CALLERS_THREAD = 16
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _FRAMES_AT_ONCE = 8
+_BYTES_AT_ONCE = 512 << 10
 _FEW_CONTROL_FRAMES = 8
 _SEND_BUFFER_BYTES = 1 << 20
 _SOON_S = 0.005
@@ -43,6 +45,14 @@ class Source(Protocol):
     def newest(self) -> int: ...
 
     def read(self, after: int, max_bytes: int, /) -> tuple[bytes, int]: ...
+
+
+class _SourceFailed(Exception):
+    """A source could not be read: a log on disk may fail."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
 class Counters:
@@ -138,16 +148,35 @@ class Connection:
         """Send what there is to send, as far as the socket takes it now. Never waits."""
         self._has_news = True
         rounds = 0
-        while self._has_news and not self._is_blocked and self._send_lock.acquire(blocking=False):
+        while self._has_news and not self._is_blocked:
+            is_ours = None
             try:
+                is_ours = self._send_lock.acquire(blocking=False)
+                if not is_ours:
+                    return
                 self._has_news = False
                 rounds += 1
                 if rounds > _ROUNDS_IN_CALLERS_THREAD:
                     self._leave_to_writer()  # other threads keep bringing news; this one has its own work to do
                 else:
                     self._send_now()
+            except _SourceFailed as failed:
+                raise failed.error from failed.error.__cause__  # nothing has changed
+            except BaseException:
+                self._give_up(is_ours)
+                raise
             finally:
-                self._send_lock.release()
+                if is_ours:
+                    self._send_lock.release()
+
+    def _give_up(self, is_ours: bool | None) -> None:
+        """End the connection after an exception from anywhere, as of a signal handler: what has gone out is not known.
+
+        The peer comes again and is sent the rest.
+        """
+        self.shutdown()
+        if is_ours is None:
+            let_go(self._send_lock)
 
     def shut_down_after(self, last_words: bytes, patience_s: float = LAST_WORDS_S) -> None:
         """Send `last_words` if the socket takes them within `patience_s`, then end the connection."""
@@ -191,9 +220,15 @@ class Connection:
         self._caught_up.clear()
         self._is_blocked = True
         if self._writer is None:
-            self._writer = threading.Thread(target=self._write, name=f"{threading.current_thread().name}-writer")
-            self._writer.daemon = True
-            self._writer.start()
+            writer = threading.Thread(target=self._write, name=f"{threading.current_thread().name}-writer")
+            writer.daemon = True
+            try:
+                writer.start()
+            except RuntimeError:  # no more threads: the peer comes again and is sent the rest
+                self.shutdown()
+                self._caught_up.set()
+                return
+            self._writer = writer
         self._writer_wake.release()
 
     def _write(self) -> None:
@@ -222,42 +257,48 @@ class Connection:
         self._unsent = b""
 
     def _next_frames(self, count: int) -> bytes:
-        """Return up to `count` frames.
+        """Return up to `count` frames, or fewer where they are large: a peer that stops reading keeps them in memory.
 
         While another thread broadcasts without a pause, each call that lets go of the interpreter lock waits for it for
         a switch interval, 5 ms: what one call sends bounds what a second carries.
         """
         frames: list[bytes] = []
-        while len(frames) < count and (body := self._next_body()):
+        size = 0
+        while len(frames) < count and size < _BYTES_AT_ONCE and (body := self._next_body()):
             frames.append(frame(body))
+            size += len(body)
         return b"".join(frames)
 
     def _next_body(self) -> bytes:
         """Return the next frame's content: what control there is, else messages after the cursor, else nothing."""
         while not self._control:
+            after = self.cursor
             try:
-                body, cursor = self._source.read(self.cursor, self._batch_bytes)
+                body, cursor = self._source.read(after, self._batch_bytes)
+                while len(body) > self._max_frame_bytes:  # one message, which this peer does not take
+                    after += 1
+                    body, cursor = self._source.read(after, self._batch_bytes)
             except Lapped:
-                self._skip(self._source.oldest - 1)
-                continue
-            if len(body) > self._max_frame_bytes:  # one message, which this peer does not take
-                self._skip(self.cursor + 1)
-                continue
-            if body:
-                count = cursor - self.cursor
-                self.cursor = cursor
-                self.counters.sent += count
-                self._on_sent(body, count)
-            return body
+                after = self._source.oldest - 1
+            except Exception as error:
+                raise _SourceFailed(error) from error
+            else:
+                if after == self.cursor:
+                    if body:
+                        count = cursor - after
+                        self.cursor = cursor
+                        self.counters.sent += count
+                        self._on_sent(body, count)
+                    return body
+            if notice := self._skip(after):
+                return notice
         return self._take_control()
 
-    def _skip(self, last: int) -> None:
-        """Pass over what cannot be sent; what there is to say about it goes first."""
+    def _skip(self, last: int) -> bytes:
+        """Pass over what cannot be sent, as one run; return what there is to say about it."""
         first = self.cursor + 1
         self.cursor = last
-        notice = self._on_skipped(first, last)
-        if notice:
-            self._control.appendleft((notice, 0))
+        return self._on_skipped(first, last)
 
     def _take_control(self) -> bytes:
         parts: list[bytes] = []
@@ -285,6 +326,8 @@ class Connection:
         ProtocolError for a bad length, or for a frame that has taken too long to come.
         """
         space = self._decoder.space()
+        if self._frame_began_at is None and self._decoder.is_partial:
+            self._frame_began_at = time.monotonic()  # not before: meanwhile we were busy with what came in front of it
         if soon and not self._is_impatient:
             self._set_patience(_SOON_S)
         try:
@@ -299,10 +342,10 @@ class Connection:
         self.silent_beats = 0
         self.counters.received_bytes += count
         bodies = self._decoder.received(count)
-        if self._decoder.is_partial:
-            self._check_frame_deadline(begin_anew=bool(bodies))
-        else:
+        if bodies or not self._decoder.is_partial:
             self._frame_began_at = None
+        else:
+            self._check_frame_deadline()
         return bodies
 
     def _after_silence(self, soon: bool) -> None:
@@ -323,13 +366,9 @@ class Connection:
         timeout = struct.pack("ll", whole_s, int((silence_s - whole_s) * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
 
-    def _check_frame_deadline(self, begin_anew: bool = False) -> None:
-        if not self._decoder.is_partial:
-            return
-        now = time.monotonic()
-        if self._frame_began_at is None or begin_anew:
-            self._frame_began_at = now
-        elif now - self._frame_began_at > self._limits.frame_s:
+    def _check_frame_deadline(self) -> None:
+        began_at = self._frame_began_at
+        if began_at is not None and time.monotonic() - began_at > self._limits.frame_s:
             raise ProtocolError("frame_timeout", f"a frame was not complete after {self._limits.frame_s} s")
 
     def close(self) -> None:
@@ -337,8 +376,8 @@ class Connection:
         self.shutdown()
         with self._send_lock:
             writer = self._writer  # made and started under the lock, and never any more from here on
+        self._writer_wake.release()
         if writer is not None:
-            self._writer_wake.release()
             writer.join()
         with self._send_lock:
             self._socket.close()

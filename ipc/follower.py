@@ -44,6 +44,11 @@ class Follower:
         """Note that everything up to `last` can no longer come."""
         self.last_seq = max(self.last_seq, last)
 
+    def want_again(self, messages: list[Message]) -> None:
+        """Want the last to have come once more, at the next connection."""
+        if first := next((message.seq for message in messages if message.seq), 0):
+            self.last_seq = first - 1
+
     def rewind(self, undelivered: list[Message | Gap | ClientState]) -> None:
         """Want all this once more: what the application was not told, in the order in which it came."""
         first = newest = 0

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from ipc.connection import Connection
 from ipc.errors import ProtocolError
+from ipc.locks import let_go
 from ipc.protocol import FromServer, ObjectDecoder, Reply
 
 MOMENT_S = 0.001
@@ -73,9 +74,11 @@ class Lease:
 
         If it is the next to come, `on_reply` has it when this returns. All else goes to the client's thread.
         """
-        if not self._reading.acquire(blocking=False):
-            return
+        is_ours = None
         try:
+            is_ours = self._reading.acquire(blocking=False)
+            if not is_ours:
+                return
             # The client's thread may have had the reply before it lent. Now that nobody else reads, that cannot change.
             if self.is_out and not self._found and self._is_awaited(number):
                 self._was_used = True
@@ -83,8 +86,15 @@ class Lease:
         except ProtocolError as error:
             self._error = error
             self._ring()
+        except BaseException:  # of a signal handler: what was read is not known, and comes again on a new connection
+            self._connection.shutdown()
+            if is_ours is None:
+                let_go(self._reading)
+            self._ring()
+            raise
         finally:
-            self._reading.release()
+            if is_ours:
+                self._reading.release()
 
     def _read(self, number: int) -> None:
         bodies = self._connection.receive(soon=True)

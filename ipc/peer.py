@@ -37,6 +37,7 @@ from ipc.protocol import (
 )
 
 _LATENCY_SAMPLES = 512
+_GAP_LINE_S = 1.0
 
 
 class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +83,8 @@ class Peer:
         self._end_reason = ""
         self._probe: tuple[int, float] | None = None
         self._sent_seq = 0
+        self._untold_gap: tuple[int, int] | None = None
+        self._gap_told_at = float("-inf")
         self._latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
 
     # -- from any thread -------------------------------------------------------------------------------------------
@@ -204,6 +207,7 @@ class Peer:
             hub.leave(self)
             hub.clients.depart(self.client)
             self.connection.close()
+            self._tell_gap()
         hub.logger.info("peer_left", peer=self.id, reason=self._end_reason or reason)
 
     def _join_and_follow(self, is_resumed: bool, first_objects: list[FromClient]) -> str:
@@ -248,6 +252,8 @@ class Peer:
                     reason = reason or self._handle_all(objects)
             elif connection.silent_beats:
                 connection.send_control(encode(Ping(connection.silent_beats)))
+            if self._untold_gap is not None and time.monotonic() - self._gap_told_at > _GAP_LINE_S:
+                self._tell_gap()
             if self._pacer.is_pending and (handled := self._pacer.take(time.monotonic())) is not None:
                 connection.send_control(encode(IdAck(handled)))
         return reason
@@ -323,8 +329,15 @@ class Peer:
             self._probe = None
 
     def _announce_gap(self, first: int, last: int) -> bytes:
-        self._hub.logger.warning("gap_sent", peer=self.id, first=first, last=last)
+        self._untold_gap = (self._untold_gap or (first,))[0], last
         return encode(Gap(first, last))
+
+    def _tell_gap(self) -> None:
+        """Log what was passed over since the last time. On our own thread: whoever broadcasts waits for no log."""
+        gap, self._untold_gap = self._untold_gap, None
+        if gap is not None:
+            self._hub.logger.warning("gap_sent", peer=self.id, first=gap[0], last=gap[1])
+            self._gap_told_at = time.monotonic()
 
 
 def _percentile_ms(ordered_s: list[float], percent: int) -> float | None:

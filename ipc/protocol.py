@@ -22,6 +22,9 @@ MAX_REASON = 1000
 ENVELOPE_BYTES = 128
 """Room kept in a frame for what surrounds a payload."""
 
+MIN_FRAME_BYTES = 1024
+"""The smallest limit that a client may set to what it takes: control objects, which have no limit, are below it."""
+
 MAX_DEPTH = 200
 """Levels of nesting in a payload: far below where any decoder, with any stack under it, gives up."""
 
@@ -48,7 +51,7 @@ class Hello(_Object, frozen=True, tag="hello"):
     client: Annotated[str, Meta(min_length=1, max_length=64)]
     name: Annotated[str, Meta(max_length=64)] = ""
     resume: Resume | None = None
-    max_frame_bytes: Annotated[int, Meta(ge=1)] = 1 << 20
+    max_frame_bytes: Annotated[int, Meta(ge=MIN_FRAME_BYTES)] = 1 << 20
 
 
 # gc=False: a burst leaves thousands of these waiting, and looking through them for cycles, which JSON does not have, is

@@ -25,9 +25,14 @@ class Sequence:
 
     def push(self, encoded: bytes) -> int:
         """Add an object at the new end and return its number."""
-        self._append(encoded)
-        self.total_bytes += len(encoded)
-        self.newest = number = self.newest + 1
+        try:
+            self._append(encoded)
+            self.total_bytes += len(encoded)
+            self.newest = number = self.newest + 1
+        except BaseException:  # of a signal handler, which may run after each call
+            base, entries = self._store
+            del entries[self.newest + 1 - base :]
+            raise
         return number
 
     def drop_through(self, number: int) -> None:

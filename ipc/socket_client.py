@@ -18,13 +18,24 @@ from ipc.client_hub import ClientHub, DeliveryHandler, GapHandler, PayloadHandle
 from ipc.client_session import greet
 from ipc.client_state import ClientState, Kind
 from ipc.connection import hang_up
-from ipc.endpoint import DEFAULT_SOCKET_PATH, check_path
+from ipc.endpoint import DEFAULT_SOCKET_PATH, MAX_PATH_BYTES, check_path
 from ipc.errors import AuthkeyError, IpcError, ProtocolError, RequestError
 from ipc.limits import Limits
 from ipc.logs import get_logger
 from ipc.patience import Patience
 from ipc.pending import OnReply, Waiter
-from ipc.protocol import Bye, Gap, Message, Payload, SeqAck, as_payload, check_size, encode, encode_payload
+from ipc.protocol import (
+    MIN_FRAME_BYTES,
+    Bye,
+    Gap,
+    Message,
+    Payload,
+    SeqAck,
+    as_payload,
+    check_size,
+    encode,
+    encode_payload,
+)
 
 _FIRST_PAUSE_S = 0.05
 _STOP_S = 0.9
@@ -52,10 +63,13 @@ class SocketClient:
         log_payloads: bool = False,
         traffic_level: str = "info",
     ) -> None:
-        self.address = check_path(address)
+        self.address = _absolute(check_path(address))
         self.name = name
         self._authkey = authkey
         self._limits = limits or Limits()
+        if self._limits.max_frame_bytes < MIN_FRAME_BYTES:
+            too_small = self._limits.max_frame_bytes
+            raise IpcError(f"max_frame_bytes: {too_small} is too small for a client; use at least {MIN_FRAME_BYTES}")
         self._log_payloads = log_payloads
         self._traffic_level = traffic_level
         self._hub = ClientHub(name, self._limits)
@@ -129,9 +143,13 @@ class SocketClient:
             raise IpcError("request() in a handler would wait for its own thread: use begin_request()")
         waiter = Waiter()
         number = self.begin_request(payload, waiter)
-        if self._hub.lease.is_out:
-            self._hub.lease.read_reply(number)
-        outcome = waiter.wait(timeout_s)
+        try:
+            if self._hub.lease.is_out:
+                self._hub.lease.read_reply(number)
+            outcome = waiter.wait(timeout_s)
+        except BaseException:  # of a signal handler
+            self.cancel_request(number)
+            raise
         if outcome is None:
             self.cancel_request(number)
             raise RequestError("timeout", f"no reply within {timeout_s} s")
@@ -270,6 +288,12 @@ class SocketClient:
             finally:
                 if self._socket is sock:
                     self._socket = None
+
+
+def _absolute(path: str) -> str:
+    """Return `path` so that it is the same one after the program has changed its directory, if that is possible."""
+    absolute = os.path.abspath(path)
+    return absolute if len(os.fsencode(absolute)) <= MAX_PATH_BYTES else path
 
 
 def _kind_of_failure(error: ProtocolError) -> Kind:

@@ -37,11 +37,11 @@ class Bystander:
     def age_s(self):
         return time.monotonic() - self._born
 
-    def converse(self):
+    def converse(self, text=""):
         """Say something and wait for it; it must not take long."""
         self.count += 1
         began = time.monotonic()
-        self.server.broadcast({"count": self.count})
+        self.server.broadcast({"count": self.count, "text": text})
         self.listener.deliveries.wait_for(self.count)
         assert time.monotonic() - began < 1.0
 
@@ -477,10 +477,10 @@ def test_one_client_too_many_is_never_live(open_server, open_client):
 def test_one_that_takes_only_the_smallest_frames_is_told_what_it_misses(server, path, bystander):
     with Stranger(path) as stranger:
         stranger.authenticate()
-        stranger.say({"op": "hello", "protocol": 1, "client": "narrow", "max_frame_bytes": 1})
+        stranger.say({"op": "hello", "protocol": 1, "client": "narrow", "max_frame_bytes": 1024})
         assert stranger.hear()[0]["op"] == "welcome"
         for _ in range(3):
-            bystander.converse()
+            bystander.converse("x" * 1024)
         missed = []
         while len(missed) < 3:
             heard = stranger.hear_until("gap")[-1]
@@ -488,6 +488,41 @@ def test_one_that_takes_only_the_smallest_frames_is_told_what_it_misses(server, 
         assert missed == [1, 2, 3]
     assert bystander.has_noticed_nothing()
     assert server.stats["rejected"] == {}
+
+
+def test_a_limit_that_nothing_fits_into_is_refused(path, bystander):
+    with Stranger(path) as stranger:
+        stranger.authenticate()
+        stranger.say({"op": "hello", "protocol": 1, "client": "mouse", "max_frame_bytes": 1023})
+        [bye] = stranger.hear_to_the_end()
+        assert "1024" in bye["reason"]
+        assert "max_frame_bytes" in bye["reason"]
+    assert bystander.has_noticed_nothing()
+
+
+def test_one_that_comes_back_to_a_long_log_that_it_cannot_take_is_told_so_in_a_few_words(
+    server, path, bystander, log_lines
+):
+    """Once, not once a message: the line would be written as often, and every other client would wait for it."""
+    for _ in range(500):
+        bystander.converse("x" * 1024)
+    epoch = server.stats["epoch"]
+    with Stranger(path) as stranger:
+        stranger.authenticate()
+        resume = {"epoch": epoch, "seq": 0}
+        stranger.say({"op": "hello", "protocol": 1, "client": "narrow", "max_frame_bytes": 1024, "resume": resume})
+        gaps = []
+        while not gaps or gaps[-1]["to"] < 500:
+            gaps.append(stranger.hear_until("gap")[-1])
+        stranger.say({"op": "ack", "seq": 500})
+        assert [gap["from"] for gap in gaps] == [1, *(gap["to"] + 1 for gap in gaps[:-1])]
+        assert len(gaps) < 5
+        log_lines.wait_for_event("gap_sent")
+    log_lines.wait_until(lambda lines: any(line["event"] == "peer_left" for line in lines))
+    lines = log_lines.named("gap_sent")
+    assert (lines[0]["first"], lines[-1]["last"]) == (1, 500)
+    assert len(lines) <= 2
+    assert bystander.has_noticed_nothing()
 
 
 def test_one_client_too_many_is_told_so(open_server, open_client, socket_path):

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from ipc import connection as connection_module
+from ipc import locks
 from ipc.connection import Connection
 from ipc.errors import ProtocolError
 from ipc.framing import FrameDecoder, frame
@@ -185,6 +187,87 @@ def test_a_message_larger_than_the_peer_takes_is_passed_over(open_wire):
     assert wire.skipped == [(2, 2)]
 
 
+def test_messages_that_are_too_large_are_passed_over_as_one_run(open_wire):
+    wire = open_wire(max_frame_bytes=100)
+    wire.source.push(b'{"n":1}')
+    for _ in range(50):
+        wire.source.push(b'{"n":"%b"}' % (b"x" * 200))
+    wire.source.push(b'{"n":52}')
+    wire.connection.flush()
+    assert wire.objects(3) == [{"n": 1}, {"gap": [2, 51]}, {"n": 52}]
+    assert wire.skipped == [(2, 51)]
+
+
+def test_a_writer_that_cannot_be_started_ends_the_connection(wire, monkeypatch):
+    """The other end comes again and is sent the rest; nobody waits for a writer that is not there."""
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    for _ in range(100):
+        wire.source.push(b"x" * 100_000)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    wire.connection.flush()
+    assert wire.connection.wait_until_sent(10)
+    while wire.theirs.recv(1 << 20):
+        pass  # what the socket held, then the end
+    assert wire.connection.receive() is None
+
+
+class Interrupted(Exception):
+    """What a signal handler raises; as likely a KeyboardInterrupt."""
+
+
+class Interrupting:
+    """A socket or a lock; a signal comes at once after the call `after` has been made."""
+
+    def __init__(self, inner, after):
+        self._inner = inner
+        self._after = after
+        self.is_due = True
+
+    def __getattr__(self, name):
+        call = getattr(self._inner, name)
+        if name != self._after:
+            return call
+
+        def call_and_interrupt(*arguments, **options):
+            done = call(*arguments, **options)
+            if self.is_due:
+                self.is_due = False
+                raise Interrupted
+            return done
+
+        return call_and_interrupt
+
+    def __enter__(self):
+        return self._inner.__enter__()
+
+    def __exit__(self, *raised):
+        return self._inner.__exit__(*raised)
+
+
+@pytest.mark.parametrize(("what", "call"), [("_socket", "send"), ("_send_lock", "acquire")])
+def test_an_interrupt_in_the_middle_of_sending_ends_the_connection_and_holds_nobody_up(wire, what, call, monkeypatch):
+    """What has gone out is not known then: the other end comes again and says what it has."""
+    monkeypatch.setattr(locks, "_OTHERS_LET_GO_S", 0.05)
+    setattr(wire.connection, what, Interrupting(getattr(wire.connection, what), call))
+    wire.source.push(b"1")
+    with pytest.raises(Interrupted):
+        wire.connection.flush()
+    assert wire.connection.receive() is None
+    assert not wire.connection._send_lock.locked()
+
+
+def test_what_is_sent_at_once_is_bounded_in_bytes(open_wire):
+    """It stays in memory for as long as the peer does not read."""
+    wire = open_wire(limits=Limits(batch_bytes=256 << 10))
+    for _ in range(100):
+        wire.source.push(b"x" * 100_000)
+    largest = max(len(wire.connection._next_frames(8)) for _ in range(10))
+    assert 256 << 10 < largest <= (512 + 256) << 10
+
+
 class Forgetful(Sequence):
     """A source that forgets its beginning while it is read."""
 
@@ -333,6 +416,29 @@ def test_a_frame_has_a_limit_from_its_first_byte_to_its_last(open_wire):
             error = caught
     assert error.kind == "frame_timeout"
     assert 0.25 < time.monotonic() - began < 3.0
+
+
+def test_time_in_which_we_do_not_read_is_not_the_peers(open_wire, monkeypatch):
+    """The rest of a frame waits in the socket while a handler works on the frame before it."""
+
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(connection_module, "time", clock)
+    wire = open_wire(limits=Limits(frame_s=0.5))
+    wire.theirs.sendall(frame(b"whole") + struct.pack(">i", 10) + b"a")
+    assert [bytes(body) for body in wire.connection.receive()] == [b"whole"]
+    clock.now += 30.0
+    wire.theirs.sendall(b"b")
+    assert wire.connection.receive() == []
+    clock.now += 1.0
+    wire.theirs.sendall(b"c")
+    with pytest.raises(ProtocolError, match=r"not complete after 0\.5 s"):
+        wire.connection.receive()
 
 
 def test_shutdown_from_another_thread_ends_a_wait(wire):

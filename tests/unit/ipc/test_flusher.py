@@ -126,6 +126,50 @@ def test_one_slow_flush_does_not_hold_back_the_next_news_for_as_long(clock):
     assert clock.longest_sleep_s <= 0.001  # stop() waits for one of these
 
 
+def test_a_machine_out_of_threads_sends_in_the_callers(channel, monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    flusher = Flusher(channel.flush, "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for number in range(1, 50):
+            channel.say()
+            flusher.news()
+            assert channel.sent == number
+    for _ in range(50):  # with threads again
+        channel.say()
+        flusher.news()
+    eventually(lambda: channel.sent == channel.said)
+    flusher.stop()
+
+
+@pytest.mark.parametrize("where", ["_flush", "_ring"])
+def test_news_that_an_interrupt_breaks_off_goes_out_and_so_does_what_comes_after_it(channel, flusher, where):
+    """A signal handler raises: Ctrl-C in a loop that broadcasts."""
+    real, is_due = getattr(flusher, where), [True]
+
+    def interrupt():
+        if is_due and threading.current_thread() is threading.main_thread():
+            is_due.clear()
+            raise KeyboardInterrupt
+        real()
+
+    setattr(flusher, where, interrupt)
+
+    def broadcast_until_interrupted():
+        while is_due:
+            channel.say()
+            flusher.news()
+
+    with pytest.raises(KeyboardInterrupt):
+        broadcast_until_interrupted()
+    if where == "_ring":
+        channel.say()
+        flusher.news()
+    eventually(lambda: channel.sent == channel.said, within_s=5.0)
+
+
 def test_a_flush_that_fails_does_not_silence_the_channel(channel):
     """Its own thread meets an error, as of a log in a database: the next news goes out all the same."""
     failures = []

@@ -211,3 +211,12 @@ class Following(RuleBasedStateMachine):
 
 
 TestFollowing = Following.TestCase
+
+
+def test_messages_that_were_perhaps_not_told_are_wanted_again():
+    follower = Follower()
+    follower.last_seq = 9
+    follower.want_again([Message(0, 1.0, {}), Message(7, 1.0, {}), Message(9, 1.0, {})])
+    assert follower.last_seq == 6
+    follower.want_again([Message(0, 1.0, {})])
+    assert follower.last_seq == 6

@@ -101,3 +101,20 @@ def test_a_lease_that_is_not_out_is_not_read_under():
     lease.begin(connection, ObjectDecoder(FromServer))
     lease.read_reply(1)
     assert connection.asked == 0
+
+
+def test_an_interrupt_while_a_caller_reads_ends_the_connection_and_holds_nobody_up():
+    """What was read is not known then; it comes again on the next connection."""
+    lease, connection, _, _ = lent()
+    ended = []
+
+    def interrupt(*, soon):
+        assert soon
+        raise KeyboardInterrupt
+
+    connection.receive = interrupt
+    connection.shutdown = lambda: ended.append(1)
+    with pytest.raises(KeyboardInterrupt):
+        lease.read_reply(1)
+    assert ended == [1]
+    assert not lease._reading.locked()

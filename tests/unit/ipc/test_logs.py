@@ -6,7 +6,7 @@ import sys
 import pytest
 import structlog
 
-from ipc.logs import get_logger
+from ipc.logs import SafeLogger, get_logger
 
 SCRIPT = """
 import sys, threading
@@ -71,3 +71,22 @@ def test_a_program_that_has_set_up_structlog_gets_everything_there(log_lines):
     assert structlog.is_configured()
     get_logger().bind(channel="x").info("something_happened", number=1)
     assert log_lines.items == [{"level": "info", "event": "something_happened", "number": 1, "channel": "x"}]
+
+
+def test_a_line_that_cannot_be_written_raises_nothing():
+    """The reader of the log is gone, or a processor of the program's chokes."""
+    written = []
+
+    def choke(_logger, method, event):
+        written.append(method)
+        raise BrokenPipeError("broken pipe")
+
+    logger = SafeLogger(structlog.wrap_logger(None, processors=[choke])).bind(channel="x")
+    logger.info("something_happened")
+    logger.bind(peer="y").error("something_failed", exc_info=True)
+    assert written == ["info", "error"]
+
+
+def test_what_a_logger_cannot_do_at_all_is_an_error():
+    with pytest.raises(AttributeError):
+        SafeLogger(object()).is_enabled_for(20)

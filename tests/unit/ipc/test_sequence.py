@@ -148,3 +148,22 @@ def test_a_reader_without_a_lock_misses_nothing_unsaid():
         cursor = last
     writer.join()
     assert ended.is_set()
+
+
+def test_an_interrupt_between_two_steps_leaves_nothing_half_added():
+    """Ctrl-C while a message is added: what is counted and what is there stay the same."""
+    sequence = Sequence()
+    sequence.push(b"1")
+    append = sequence._append
+
+    def append_and_interrupt(encoded):
+        append(encoded)
+        raise KeyboardInterrupt
+
+    sequence._append = append_and_interrupt
+    with pytest.raises(KeyboardInterrupt):
+        sequence.push(b"lost")
+    sequence._append = append
+    assert sequence.push(b"2") == 2
+    assert sequence.read(0, 100) == (b"1\n2", 2)
+    assert sequence.total_bytes == 2

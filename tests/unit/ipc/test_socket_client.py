@@ -5,9 +5,10 @@ import socket
 import threading
 
 import pytest
+import structlog
 
 from ipc import AddressError, ClientState, IpcError, Limits, PayloadError, SocketClient, socket_client
-from tests.unit.ipc.channel import KEY, Arrivals, Listener, eventually
+from tests.unit.ipc.channel import KEY, WITHIN_S, Arrivals, Listener, eventually
 
 
 @pytest.fixture
@@ -117,6 +118,37 @@ def test_a_handler_that_raises_ends_nothing(log_lines, open_server, open_client)
 
 
 # -- states ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("log_lines")
+def test_a_log_that_cannot_be_written_costs_no_message(open_server, socket_path):
+    """Not even of those that came together with the one whose handler fails."""
+
+    def choke(_logger, _method, _event):
+        raise BrokenPipeError("broken pipe")
+
+    structlog.configure(processors=[choke])
+    server = open_server()
+    listener = Listener(socket_path)
+    is_first, go_on = threading.Event(), threading.Event()
+
+    @listener.client.add_message_handler
+    def fail(payload):
+        if payload["number"] == 0:
+            is_first.set()
+            go_on.wait(WITHIN_S)
+        if payload["number"] == 3:
+            raise ValueError
+
+    listener.start().wait_live()
+    server.broadcast({"number": 0})
+    assert is_first.wait(WITHIN_S)
+    for number in range(1, 10):
+        server.broadcast({"number": number})
+    go_on.set()
+    assert [payload["number"] for payload in listener.wait_for_payloads(10)] == list(range(10))
+    assert listener.gaps.items == []
+    listener.client.stop()
 
 
 def test_nobody_there_is_waiting_with_a_reason(socket_path, open_client):
