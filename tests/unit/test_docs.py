@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
         "docs/architecture.md",
         "docs/http-api.md",
         "docs/operations.md",
+        "docs/performance.md",
         "docs/protocol.md",
         "docs/security.md",
         "docs/service.md",
