@@ -51,6 +51,11 @@ class Reserve:
         deadlines = [self._restarts.deadline_s, self._book.deadline_s(children, spares, now)]
         return min((deadline_s for deadline_s in deadlines if deadline_s is not None), default=None)
 
+    @property
+    def is_restarting(self) -> bool:
+        """Whether a planned restart is under way or still to come."""
+        return self._restarts.is_busy
+
     def plan_restarts(self, names: Iterable[str]) -> None:
         """Have children restarted, one after the other."""
         for name in names:

@@ -27,6 +27,7 @@ class Roster:
         self._pids: dict[str, int] = {}
         self._last_exits: dict[str, dict[str, Any]] = {}
         self._spare_pids: dict[str, int] = {}
+        self._is_restarting = False
         self._has_changed = True
 
     @property
@@ -82,10 +83,17 @@ class Roster:
         has_changed, self._has_changed = self._has_changed, False
         return has_changed
 
+    def note_restarting(self, is_restarting: bool) -> None:
+        """Remember whether a planned restart is under way."""
+        self._has_changed |= is_restarting != self._is_restarting
+        self._is_restarting = is_restarting
+
     def snapshot(self, base: Snapshot, *, is_stopping: bool) -> Snapshot:
         """Return `base` with the children as they are now."""
         children = tuple(self._status(name, child) for name, child in self.children.items())
-        return msgspec.structs.replace(base, children=children, is_stopping=is_stopping)
+        return msgspec.structs.replace(
+            base, children=children, is_stopping=is_stopping, is_restarting=self._is_restarting
+        )
 
     def _status(self, name: str, child: Child) -> ChildStatus:
         return ChildStatus(

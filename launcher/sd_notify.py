@@ -92,7 +92,11 @@ class Notifier:
         if not self._is_ready and all(child.state is State.RUNNING for child in snapshot.children):
             self._is_ready = True
             lines += ["READY=1", f"MAINPID={snapshot.pid}"]
-        elif self._is_reloading and all(child.state in _SETTLED for child in snapshot.children):
+        elif (
+            self._is_reloading
+            and not snapshot.is_restarting
+            and all(child.state in _SETTLED for child in snapshot.children)
+        ):
             self._is_reloading = False
             lines.append("READY=1")
         status = _words(snapshot)

@@ -40,6 +40,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     children: tuple[ChildStatus, ...] = ()
     is_stopping: bool = False
+    is_restarting: bool = False
+    """A restart that was asked for is under way; every child may be running meanwhile."""
 
 
 Figures = Callable[[str, int | None], dict[str, Any]]

@@ -73,9 +73,11 @@ def test_a_life_as_the_service_manager_hears_it(manager: FakeManager, launch: La
     assert manager.wait_for("STATUS=") == f"STATUS={url}; server RUNNING, ui RUNNING"
     for process in launched.tree():
         assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & process.environ().keys()
+    replaced = {launched.wait_for("child_ready", child=name)["child_pid"] for name in BOTH}
     launched.process.send_signal(signal.SIGHUP)
     manager.wait_for("RELOADING=1")
     manager.wait_for("READY=1")
+    assert not replaced & {process.pid for process in launched.tree()}, "all of them have been replaced by now"
     launched.process.send_signal(signal.SIGTERM)
     manager.wait_for("STOPPING=1")
     assert launched.wait_for_exit() == 0
