@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import shlex
 import socket
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from multiprocessing.connection import Listener
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from ipc import ChildContext, ChildSetupError, IpcError, Payload, SocketServer
 from ipc.authkey import check_key
 from server_proc.actions import register_actions
 from server_proc.app import create_app
 from server_proc.database import DATABASE_NAME, REMEDY, Database, open_database
-from server_proc.database_errors import DatabaseUnusableError
+from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
 from server_proc.device_gate import DeviceGate
 from server_proc.devices import DeviceStore
 from server_proc.host_gate import HostGate, HostRules, is_loopback, is_wildcard
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 EXIT_SELF_CHECK_FAILED = 1
+RETRY_S = 1.0
+
+log = structlog.get_logger()
 
 
 def run(context: ChildContext) -> int:
@@ -57,12 +63,37 @@ def run(context: ChildContext) -> int:
             return 0
         try:
             check_key(context.authkey)
-            with closing(open_database(Path(context.settings.state_dir) / DATABASE_NAME)) as database:
+            database = _open_database(context)
+            if database is None:
+                return 0
+            with closing(database):
                 _require_keys(context, database, http.address[0])
-                check_once(database, context.settings.run_id)
                 return _serve(context, database, listener, http)
         except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
             raise ChildSetupError(str(error)) from error
+
+
+def _open_database(context: ChildContext) -> Database | None:
+    """Open the database; while it cannot be had for now (a full disk, another program), try again. None: stop."""
+    stopped = threading.Event()
+    context.on_stop(stopped.set)
+    path = Path(context.settings.state_dir) / DATABASE_NAME
+    said = ""
+    while not stopped.is_set():
+        try:
+            database = open_database(path)
+            try:
+                check_once(database, context.settings.run_id)
+            except BaseException:
+                database.close()
+                raise
+            return database
+        except (DatabaseBusyError, DatabaseFullError) as error:
+            if str(error) != said:
+                said = str(error)
+                log.error("database_missing", reason=said, next="trying again each second")
+            stopped.wait(RETRY_S)
+    return None
 
 
 def _serve(context: ChildContext, database: Database, listener: Listener, http: HttpServer) -> int:
