@@ -77,7 +77,7 @@ def test_a_line_that_cannot_be_written_raises_nothing():
     """The reader of the log is gone, or a processor of the program's chokes."""
     written = []
 
-    def choke(_logger, method, event):
+    def choke(_logger, method, _event):
         written.append(method)
         raise BrokenPipeError("broken pipe")
 
