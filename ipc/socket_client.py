@@ -174,10 +174,13 @@ class SocketClient:
         """Stop waiting for a reply; False if it has come, and `on_reply` has been or is being called."""
         return self._hub.pending.discard(number)
 
-    def acknowledge(self, seq: int) -> None:
-        """Tell the server that everything up to `seq` was handled. The client does it by itself after its handlers."""
-        connection = self._hub.connection
-        if connection is not None and self._generation == fork.generation:
+    def acknowledge(self, seq: int, epoch: str | None) -> None:
+        """Tell the server that everything up to `seq` was handled. The client does it by itself after its handlers.
+
+        Nothing is said to a server that numbers otherwise than `epoch`.
+        """
+        connection = self._hub.connection  # first: a connection is there only after its epoch is
+        if connection is not None and epoch == self.epoch and self._generation == fork.generation:
             connection.send_control(encode(SeqAck(seq)))
 
     def deliver_to(self, deliver: Callable[[list[Message]], bool]) -> None:
@@ -210,6 +213,11 @@ class SocketClient:
     @property
     def state(self) -> ClientState:
         return self._hub.state
+
+    @property
+    def epoch(self) -> str | None:
+        """Which numbering the seqs of what comes now belong to; None before the first connection."""
+        return self._hub.follower.epoch
 
     @property
     def stats(self) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class SocketServer:
     def send(self, peer_id: str, payload: Payload | str) -> bool:
         """Send `payload` to one client only, outside the log, as seq 0: it is not replayed.
 
-        False if there is no such client or too much waits for it already. Raises PayloadError, and IpcError as `broadcast`.
+        False if there is no such client or too much waits for it already. Raises PayloadError, IpcError.
         """
         self._check_process()
         encoded = check_size(encode_payload(as_payload(payload)), self._limits.max_frame_bytes)

@@ -1,6 +1,6 @@
 """A process that was forked, as `multiprocessing` does by itself, from one that has a server and a client.
 
-Each test is a script of its own: it forks in every state, and pytest's threads and descriptors are none of its business.
+Each test is a script of its own: pytest's threads and descriptors are none of a fork's business.
 """
 
 import subprocess
