@@ -15,6 +15,7 @@ from multiprocessing import reduction
 from multiprocessing.connection import Listener, SocketListener  # type: ignore[attr-defined]
 from typing import Any, cast
 
+from ipc import fork
 from ipc.authkey import key_path, remove_key, resolve_key
 from ipc.errors import AddressError, AlreadyRunningError
 
@@ -120,6 +121,7 @@ class Endpoint:
         self.path = path = os.path.abspath(path)  # the program may change its directory before it closes this
         self.authkey = b""
         self._is_key_ours = False
+        self._generation = fork.generation
         self.lock = InstanceLock(f"{path}.lock")
         self.lock.acquire()
         try:
@@ -134,7 +136,9 @@ class Endpoint:
         self.listener = self._bound.listener
 
     def close(self) -> None:
-        """Remove the socket file, the key file and the lock file, as far as they are ours."""
+        """Remove the socket file, the key file and the lock file, as far as they are ours, which a fork's never are."""
+        if self._generation != fork.generation:
+            return
         self._bound.close()
         self._remove_key()
         self.lock.release()

@@ -77,13 +77,13 @@ class Hub:
     def join(self, peer: "Peer") -> bool:
         """Let `peer` follow the log; an older connection of the same client ends. False when there is no room."""
         with self._lock:
-            if self.is_closed or len(self.peers) >= self.limits.max_peers:
-                return False
             older = [other for other in self.peers if other.client == peer.client]
-            self.peers = (*self.peers, peer)
-        for other in older:
+            has_room = not self.is_closed and len(self.peers) - len(older) < self.limits.max_peers
+            if has_room:
+                self.peers = (*self.peers, peer)
+        for other in older:  # in any case: what comes through it is not handled any more
             other.end("replaced by a newer connection of the same client")
-        return True
+        return has_room
 
     def leave(self, peer: "Peer") -> None:
         """Forget `peer`, but not what it did."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ipc import fork
 from ipc.authkey import resolve_key
 from ipc.client_hub import ClientHub, DeliveryHandler, GapHandler, PayloadHandler, StateHandler
 from ipc.client_session import greet
@@ -77,6 +78,7 @@ class SocketClient:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._predecessor: threading.Thread | None = None
+        self._generation = fork.generation
         self._own_threads: set[int] = set()  # more than one while a handler that has stopped and started goes on
         self._socket: socket.socket | None = None
 
@@ -84,6 +86,7 @@ class SocketClient:
 
     def start(self) -> None:
         """Begin to connect, and go on until `stop`; a second call does nothing."""
+        self._check_process()
         with self._lifecycle_lock:
             if self._thread is not None:
                 return
@@ -96,7 +99,12 @@ class SocketClient:
             self._thread = self._predecessor = thread
 
     def stop(self) -> None:
-        """Wait a moment for acks, say bye, and give everything back, within a second; a second call does nothing."""
+        """Wait a moment for acks, say bye, and give everything back, within a second; a second call does nothing.
+
+        Nor does one in a process that was forked from the client's.
+        """
+        if self._generation != fork.generation:
+            return
         with self._lifecycle_lock:
             thread, self._thread = self._thread, None
             if thread is None:
@@ -125,7 +133,8 @@ class SocketClient:
         """Send `payload` to the server's message handlers, now or when it is back; True if it was accepted for that.
 
         False if the client was stopped, or so much waits to be acknowledged that the outbox is full. Text is sent as
-        `{"type": "message", "message": text}`. Never waits. Raises PayloadError.
+        `{"type": "message", "message": text}`. Never waits. Raises PayloadError; IpcError in a process that was forked
+        from the client's. Not for signal handlers: one that interrupts a call of its own thread would wait for ever.
         """
         return self._post(b"message", payload) is not None
 
@@ -172,10 +181,13 @@ class SocketClient:
         """Stop waiting for a reply; False if it has come, and `on_reply` has been or is being called."""
         return self._hub.pending.discard(number)
 
-    def acknowledge(self, seq: int) -> None:
-        """Tell the server that everything up to `seq` was handled. The client does it by itself after its handlers."""
-        connection = self._hub.connection
-        if connection is not None:
+    def acknowledge(self, seq: int, epoch: str | None) -> None:
+        """Tell the server that everything up to `seq` was handled. The client does it by itself after its handlers.
+
+        Nothing is said to a server that numbers otherwise than `epoch`.
+        """
+        connection = self._hub.connection  # first: a connection is there only after its epoch is
+        if connection is not None and epoch == self.epoch and self._generation == fork.generation:
             connection.send_control(encode(SeqAck(seq)))
 
     def deliver_to(self, deliver: Callable[[list[Message]], bool]) -> None:
@@ -210,6 +222,11 @@ class SocketClient:
         return self._hub.state
 
     @property
+    def epoch(self) -> str | None:
+        """Which numbering the seqs of what comes now belong to; None before the first connection."""
+        return self._hub.follower.epoch
+
+    @property
     def stats(self) -> dict[str, Any]:
         """Return where this client is in the log, what waits, and what has passed."""
         hub = self._hub
@@ -225,7 +242,19 @@ class SocketClient:
             **hub.totals()._asdict(),
         }
 
+    def _check_process(self) -> None:
+        """Raise IpcError in a process that was forked while the client ran; what was not running is anybody's."""
+        if self._generation != fork.generation:
+            if self._thread is not None:
+                raise IpcError(
+                    "this client belongs to the process that this one was forked from: make one of its own, or start"
+                    ' this process with multiprocessing.get_context("spawn")'
+                )
+            self._generation = fork.generation
+
     def _post(self, op: bytes, payload: Payload | str, on_reply: OnReply | None = None) -> int | None:
+        if self._generation != fork.generation:
+            self._check_process()
         encoded = check_size(encode_payload(as_payload(payload)), self._hub.max_frame_bytes)
         return None if self._stopping.is_set() else self._hub.post(op, encoded, on_reply)
 
@@ -309,25 +338,40 @@ def _kind_of_failure(error: ProtocolError) -> Kind:
 # The one client of a plain script -------------------------------------------------------------------------------------
 
 _default: SocketClient | None = None
+_default_lock = threading.RLock()
 _default_handlers: list[PayloadHandler] = []
+
+
+def _forget_default() -> None:
+    """In a forked process: the client is its original's, and one of its own may be started."""
+    global _default, _default_lock
+    _default, _default_lock = None, threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget_default)
 
 
 def start_socket_client(address: str = DEFAULT_SOCKET_PATH) -> SocketClient:
     """Start this process's client, unless it runs already, and return it. It connects when there is a server."""
     global _default
-    if _default is None:
-        _default = SocketClient(address)
-        for handler in _default_handlers:
-            _default.add_message_handler(handler)
-        _default.start()
-        atexit.register(stop_socket_client)
-    return _default
+    with _default_lock:
+        if _default is None:
+            client = SocketClient(address)
+            for handler in _default_handlers:
+                client.add_message_handler(handler)
+            client.start()
+            _default = client
+            atexit.register(stop_socket_client)
+        else:
+            _default.start()
+        return _default
 
 
 def stop_socket_client() -> None:
     """Stop this process's client, if it runs."""
     global _default
-    client, _default = _default, None
+    with _default_lock:
+        client, _default = _default, None
     if client is not None:
         client.stop()
         atexit.unregister(stop_socket_client)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec import Struct
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 
 from ipc.client_state import ClientState
@@ -25,7 +26,17 @@ from ipc.socket_client import SocketClient
 SLICE_S = 0.004
 """The longest the GUI thread works on the inbox before it lets Qt do something else."""
 
-_Item = Message | Gap | ClientState | Callable[[], None]
+_LONGEST_TIMER_S = 2_000_000.0
+"""A QTimer counts its milliseconds in 31 bits."""
+
+
+class _Epoch(Struct, frozen=True):
+    """What comes behind this in the inbox is numbered in this epoch."""
+
+    name: str | None
+
+
+_Item = Message | Gap | ClientState | _Epoch | Callable[[], None]
 """What is told on the GUI thread, or called there."""
 
 
@@ -125,6 +136,7 @@ class SocketManager(QObject):
         self._client.add_gap_handler(self._gap_met)
         self._client.add_state_handler(self._state_met)
         self._drained_seq = 0
+        self._drained_epoch = self._filled_epoch = _Epoch(None)
         self._inbox_filled.connect(self._drain, Qt.ConnectionType.QueuedConnection)
         client, inbox = self._client, self._inbox
 
@@ -154,8 +166,9 @@ class SocketManager(QObject):
         undelivered += self._refused
         self._refused = []
         self._client.want_again([item for item in undelivered if isinstance(item, Message | Gap | ClientState)])
+        self._filled_epoch = _Epoch(None)  # to be told anew
         for item in undelivered:
-            if not isinstance(item, Message | Gap | ClientState):
+            if callable(item):
                 QTimer.singleShot(0, self, item)  # the outcome of a request
 
     def send_message(self, payload: Payload | str) -> bool:
@@ -179,10 +192,14 @@ class SocketManager(QObject):
             if self._client.cancel_request(number):
                 on_reply(RequestError("timeout", f"no reply within {timeout_s} s"))
 
-        QTimer.singleShot(int(timeout_s * 1000), self, give_up)
+        QTimer.singleShot(int(1000 * min(_LONGEST_TIMER_S, max(0.0, timeout_s))), self, give_up)
 
     def _take(self, messages: list[Message]) -> bool:
         """Leave messages in the inbox; they count as handled, and are acknowledged, once it has been drained."""
+        epoch = self._client.epoch
+        if epoch != self._filled_epoch.name:
+            self._filled_epoch = _Epoch(epoch)
+            self._put([self._filled_epoch])
         self._put(messages)
         return False
 
@@ -200,13 +217,15 @@ class SocketManager(QObject):
         """Work on the inbox for one slice, acknowledge, and come back for the rest."""
         slice_ends = time.monotonic() + SLICE_S
         drained_before = self._drained_seq
-        while (item := self._inbox.take()) is not None:
+        item = self._inbox.take()
+        if item is None:
+            return
+        self._inbox_filled.emit()  # first: a slot may run an event loop of its own, as of a dialog, which goes on here
+        while item is not None:
             self._tell(item)
-            if time.monotonic() > slice_ends:
-                self._inbox_filled.emit()
-                break
+            item = self._inbox.take() if time.monotonic() <= slice_ends else None
         if self._drained_seq != drained_before:
-            self._client.acknowledge(self._drained_seq)
+            self._client.acknowledge(self._drained_seq, self._drained_epoch.name)
 
     def _tell(self, item: _Item) -> None:
         if isinstance(item, Message):
@@ -217,6 +236,8 @@ class SocketManager(QObject):
             self.gap_received.emit((item.first, item.last))
         elif isinstance(item, ClientState):
             self.state_changed.emit(item)
+        elif isinstance(item, _Epoch):
+            self._drained_epoch = item
         else:
             _call(item)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Listener
 from typing import Any, TypeVar
 
+from ipc import fork
 from ipc.acceptor import Acceptor
 from ipc.authkey import resolve_key
 from ipc.connection import LAST_WORDS_S
@@ -69,9 +70,11 @@ class SocketServer:
         self._lifecycle_lock = threading.RLock()  # a signal handler may stop what is just being stopped
         self._endpoint: Endpoint | None = None
         self._acceptor: Acceptor | None = None
+        self._generation = fork.generation
 
     def start(self) -> None:
         """Begin to serve; a second call does nothing. Raises AddressError, AuthkeyError."""
+        self._check_process()
         with self._lifecycle_lock:
             if self._acceptor is not None:
                 return
@@ -96,7 +99,12 @@ class SocketServer:
                 raise
 
     def stop(self) -> None:
-        """Send what is left, say bye, and give everything back, within a second; a second call does nothing."""
+        """Send what is left, say bye, and give everything back, within a second; a second call does nothing.
+
+        Nor does one in a process that was forked from the server's.
+        """
+        if self._generation != fork.generation:
+            return
         with self._lifecycle_lock:
             acceptor, self._acceptor = self._acceptor, None
             if acceptor is None:
@@ -121,8 +129,12 @@ class SocketServer:
     def broadcast(self, payload: Payload | str) -> int:
         """Send `payload` to every client, now or when it is back; return how many are connected.
 
-        Text is sent as `{"type": "message", "message": text}`. Never waits for a client. Raises PayloadError.
+        Text is sent as `{"type": "message", "message": text}`. Never waits for a client. Raises PayloadError; IpcError
+        in a process that was forked from the server's. Not for signal handlers: one that interrupts a broadcast of its
+        own thread would wait for it for ever.
         """
+        if self._generation != fork.generation:
+            self._check_process()
         if isinstance(payload, str):
             payload = as_payload(payload)
         with self._append_lock:
@@ -137,6 +149,8 @@ class SocketServer:
 
         For messages that came into the log by another way than `broadcast`.
         """
+        if self._generation != fork.generation:
+            self._check_process()
         peers = self._hub.peers
         if peers:
             self._hub.flusher.news()
@@ -145,8 +159,9 @@ class SocketServer:
     def send(self, peer_id: str, payload: Payload | str) -> bool:
         """Send `payload` to one client only, outside the log, as seq 0: it is not replayed.
 
-        False if there is no such client or too much waits for it already. Raises PayloadError.
+        False if there is no such client or too much waits for it already. Raises PayloadError, IpcError.
         """
+        self._check_process()
         encoded = check_size(encode_payload(as_payload(payload)), self._limits.max_frame_bytes)
         message = encode_message(0, time.time(), encoded)
         for peer in self._hub.peers:
@@ -199,6 +214,16 @@ class SocketServer:
             **self._hub.totals(),
         }
 
+    def _check_process(self) -> None:
+        """Raise IpcError in a process that was forked while the server ran; what was not running is anybody's."""
+        if self._generation != fork.generation:
+            if self._acceptor is not None:
+                raise IpcError(
+                    "this server belongs to the process that this one was forked from: broadcast there, or connect to"
+                    ' it with a SocketClient, or start this process with multiprocessing.get_context("spawn")'
+                )
+            self._generation = fork.generation
+
     def _open(self) -> tuple[Listener, bytes]:
         if self._listener is not None:
             return self._listener, resolve_key(self.address, self._authkey, create=True)
@@ -217,26 +242,31 @@ class SocketServer:
 # The one server of a plain script -------------------------------------------------------------------------------------
 
 _default: SocketServer | None = None
+_default_lock = threading.RLock()
 _default_handlers: list[MessageHandler] = []
 
 
 def start_socket_server(address: str = DEFAULT_SOCKET_PATH) -> SocketServer:
     """Start this process's server, unless it runs already, and return it. Raises AddressError, AuthkeyError."""
     global _default
-    if _default is None:
-        server = SocketServer(address)
-        for handler in _default_handlers:
-            server.add_message_handler(handler)
-        server.start()
-        _default = server
-        atexit.register(stop_socket_server)
-    return _default
+    with _default_lock:
+        if _default is None:
+            server = SocketServer(address)
+            for handler in _default_handlers:
+                server.add_message_handler(handler)
+            server.start()
+            _default = server
+            atexit.register(stop_socket_server)
+        else:
+            _default.start()  # or it says that it runs in another process
+        return _default
 
 
 def stop_socket_server() -> None:
     """Stop this process's server, if it runs."""
     global _default
-    server, _default = _default, None
+    with _default_lock:
+        server, _default = _default, None
     if server is not None:
         server.stop()
         atexit.unregister(stop_socket_server)

@@ -18,7 +18,7 @@ from server_proc.database_errors import (
     translated_errors,
 )
 from server_proc.disk_alarm import DiskAlarm
-from server_proc.group_commit import GroupCommit
+from server_proc.group_commit import PATIENCE_S, GroupCommit
 from server_proc.group_commit import Transaction as Transaction  # part of what `write` gives
 from server_proc.schema import BUSY_TIMEOUT_S, connect, create_file, migrate
 
@@ -41,13 +41,14 @@ class Database:
         self._is_closed = False
 
     @contextmanager
-    def write(self, timeout_s: float = -1) -> Iterator[Transaction]:
+    def write(self, patience_s: float = PATIENCE_S) -> Iterator[Transaction]:
         """Run a block as one transaction: durable when the block has been left, undone if it raises.
 
-        Writers that wait for each other share a commit. Raises DatabaseError, in which case nothing was stored.
+        Writers that wait for each other share a commit. Raises DatabaseError, in which case nothing was stored; if the
+        block cannot begin within `patience_s`, for example.
         """
         try:
-            with self._writer.write(timeout_s) as transaction:
+            with self._writer.write(patience_s) as transaction:
                 changes = transaction.connection.total_changes
                 yield transaction
                 has_changed = transaction.connection.total_changes != changes
@@ -74,9 +75,9 @@ class Database:
                 raise
             self._idle_readers.append(connection)
 
-    def check_writable(self, timeout_s: float) -> None:
+    def check_writable(self, patience_s: float) -> None:
         """Raise DatabaseError when no transaction could be written now; to know that, one is."""
-        with self.write(timeout_s) as transaction:
+        with self.write(patience_s) as transaction:
             # Another value each time: SQLite writes no page whose content stays the same.
             transaction.connection.execute(
                 "INSERT INTO meta (key, value) VALUES ('checked', '1')"

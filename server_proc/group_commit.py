@@ -4,6 +4,9 @@ A commit waits for the disk; what the others write meanwhile needs only one more
 others wait for theirs leaves the commit to them, and each comes back only once its writes are durable. Nobody waits for
 company: who is alone commits at once. A write that fails is undone alone, by its savepoint.
 
+Nobody waits for long either: where another process has locked the database, the one who has found that out fails
+together with all who stood in line meanwhile, instead of each of them finding it out anew.
+
 Knows SQLite's transactions; knows nothing of what is written. Any thread may write.
 """
 
@@ -11,13 +14,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from server_proc.database_errors import DatabaseBusyError, translate, translated_errors
 from server_proc.fault_points import reach
+from server_proc.schema import BUSY_TIMEOUT_S
 
 MAX_GROUP = 128
+# From standing in line until writing begins. Longer, and writers who hold every task thread would look like a hang.
+PATIENCE_S = 3.0
 
 
 class Transaction:
@@ -61,19 +68,21 @@ class GroupCommit:
         self._line_lock = threading.Lock()
         self._in_line = 0  # writers that are bound to take the turn: the one who has it may leave the commit to them
         self._group: _Group | None = None
+        self._times_locked = 0
         self._is_closed = False
 
     @contextmanager
-    def write(self, timeout_s: float = -1) -> Iterator[Transaction]:
+    def write(self, patience_s: float = PATIENCE_S) -> Iterator[Transaction]:
         """Run a block as one transaction: durable when the block has been left, undone if it raises.
 
-        Raises DatabaseError, in which case nothing was stored.
+        Raises DatabaseError, in which case nothing was stored. `patience_s` bounds the wait before the block.
         """
-        self._take_turn(timeout_s)
+        times_locked, give_up_s = self._times_locked, time.monotonic() + patience_s
+        self._take_turn(patience_s)
         try:
             transaction = Transaction(self._connection)
             with translated_errors():
-                group = self._join()
+                group = self._join(times_locked, give_up_s)
                 with self._undone_on_error(group):
                     yield transaction
                     self._require_transaction()
@@ -86,7 +95,7 @@ class GroupCommit:
     @contextmanager
     def alone(self) -> Iterator[sqlite3.Connection]:
         """Run a block between two commits, outside any transaction."""
-        self._take_turn(-1)
+        self._take_turn(PATIENCE_S)
         try:
             self._commit()
             self._require_open()
@@ -104,34 +113,53 @@ class GroupCommit:
             finally:
                 self._turn.release()
 
-    def _take_turn(self, timeout_s: float) -> None:
-        if timeout_s >= 0:
-            # Not in line: it may give up, and then nobody would commit.
-            if not self._turn.acquire(timeout=timeout_s):
-                raise DatabaseBusyError(f"another write has been under way for {timeout_s} s")
-            return
+    def _take_turn(self, patience_s: float) -> None:
         with self._line_lock:
             self._in_line += 1
-        self._turn.acquire()
+        has_turn = self._turn.acquire(timeout=patience_s)
         with self._line_lock:
             self._in_line -= 1
+            # Who left just now may have left the commit to this writer.
+            has_turn = has_turn or self._turn.acquire(blocking=False)
+        if not has_turn:
+            raise DatabaseBusyError(f"another write has been under way for {patience_s:g} s")
 
     def _leave_turn(self) -> None:
-        try:
+        with self._line_lock:  # looks and leaves in one, for the sake of those in line who give up
             group = self._group
-            if group is not None and (self._in_line == 0 or group.size >= MAX_GROUP):
-                self._commit()
+            if group is None or (self._in_line and group.size < MAX_GROUP):
+                self._turn.release()
+                return
+        try:
+            self._commit()
         finally:
             self._turn.release()
 
-    def _join(self) -> _Group:
+    def _join(self, times_locked: int, give_up_s: float) -> _Group:
+        """Take part in the group, or begin one; `times_locked` is from when this writer came."""
         self._require_open()
         if self._group is None:
-            self._connection.execute("BEGIN IMMEDIATE")
+            if self._times_locked != times_locked:
+                raise DatabaseBusyError("another process has locked the database")
+            self._begin(give_up_s - time.monotonic())
             self._group = _Group()
         elif self._group.size:
             self._connection.execute("SAVEPOINT writer")
         return self._group
+
+    def _begin(self, patience_s: float) -> None:
+        is_hasty = patience_s < BUSY_TIMEOUT_S
+        if is_hasty:
+            self._connection.execute(f"PRAGMA busy_timeout = {max(0, int(patience_s * 1000))}")
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if isinstance(translate(error), DatabaseBusyError) and not is_hasty:
+                self._times_locked += 1
+            raise
+        finally:
+            if is_hasty:
+                self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 
     def _require_open(self) -> None:
         if self._is_closed:

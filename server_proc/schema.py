@@ -14,7 +14,8 @@ from pathlib import Path
 from server_proc.database_errors import DatabaseUnusableError
 
 APPLICATION_ID = 0x41584F4E  # "AXON": tells our files from those of other programs
-BUSY_TIMEOUT_S = 5.0
+# How long another process may keep the database locked; far below the time after which the launcher sees a hang.
+BUSY_TIMEOUT_S = 1.5
 HEADER_BYTES = 100
 ELSEWHERE = "use another --state-dir"
 

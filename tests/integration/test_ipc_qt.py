@@ -9,10 +9,10 @@ import time
 
 import psutil
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, QObject, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QObject, QTimer
 
 from ipc import Limits, SocketManager
-from tests.unit.ipc.channel import KEY, WITHIN_S, eventually, thread_names
+from tests.unit.ipc.channel import KEY, QUICK, WITHIN_S, eventually, thread_names
 
 WITHIN_MS = int(WITHIN_S * 1000)
 LONGEST_TURN_S = 0.016
@@ -278,6 +278,87 @@ def test_a_slot_that_raises_loses_nothing_else(qtbot, open_server, open_manager)
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dialog_in_a_slot_holds_nothing_up(qtbot, open_server, open_manager):
+    """It runs an event loop of its own: what comes meanwhile is told, in order, and a request made there ends."""
+    server = open_server()
+    server.on_request("ask")(lambda _payload: {"answer": 1})
+    manager, heard = open_manager()
+    qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
+    told, outcomes = [], []
+
+    def ask_in_a_loop_of_its_own(payload):
+        told.append(payload["number"])
+        if payload["number"] in (1, 3):
+            loop = QEventLoop()
+            manager.request({"type": "ask"}, lambda outcome: (outcomes.append(outcome), loop.quit()), WITHIN_S)
+            loop.exec()
+
+    manager.message_received.connect(ask_in_a_loop_of_its_own)
+    for number in range(1, 6):
+        server.broadcast({"number": number})
+    qtbot.waitUntil(lambda: len(outcomes) == 2, timeout=WITHIN_MS)
+    server.broadcast({"number": 6})
+    qtbot.waitUntil(lambda: len(told) == 6, timeout=WITHIN_MS)
+    assert told == [1, 2, 3, 4, 5, 6]
+    assert outcomes == [{"answer": 1}] * 2
+    qtbot.waitUntil(lambda: server.peers[0].acked_seq == 6, timeout=WITHIN_MS)
+
+
+def test_a_message_that_comes_during_a_dialog_is_told_during_it(qtbot, open_server, open_manager):
+    server = open_server()
+    manager, heard = open_manager()
+    qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
+    told, loop = [], QEventLoop()
+
+    def show(payload):
+        told.append(payload["number"])
+        if payload["number"] == 1:
+            QTimer.singleShot(0, lambda: server.broadcast({"number": 2}))
+            loop.exec()
+        else:
+            loop.quit()
+
+    manager.message_received.connect(show)
+    server.broadcast({"number": 1})
+    qtbot.waitUntil(lambda: told == [1, 2], timeout=WITHIN_MS)
+
+
+def test_what_waits_of_an_epoch_that_is_over_is_not_acknowledged_to_the_next(qtbot, open_server, open_manager):
+    server = open_server()
+    manager, heard = open_manager(limits=QUICK)
+    qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
+    for number in range(1, 51):
+        server.broadcast({"number": number})
+    eventually(lambda: manager.stats["last_seq"] == 50)
+    server.stop()
+    heir = open_server()
+    for number in range(51, 71):
+        heir.broadcast({"number": number})
+    eventually(lambda: (manager.stats["epoch"], manager.stats["last_seq"]) == (heir.stats["epoch"], 20))
+    seen = []
+
+    def work(payload):
+        pause.wait(0.001)  # many slices, and so many acks
+        seen.append((payload["number"], heir.peers[0].acked_seq))
+
+    pause = threading.Event()
+    manager.message_received.connect(work)
+    qtbot.waitUntil(lambda: len(seen) == 70, timeout=WITHIN_MS)
+    assert [acked for number, acked in seen if number <= 50] == [0] * 50
+    qtbot.waitUntil(lambda: heir.peers[0].acked_seq == 20, timeout=WITHIN_MS)
+
+
+@pytest.mark.parametrize("timeout_s", [float("inf"), 1e9])
+def test_a_request_may_wait_for_as_long_as_it_takes(qtbot, open_server, open_manager, timeout_s):
+    server = open_server()
+    server.on_request("ask")(lambda _payload: {"answer": 1})
+    manager, _heard = open_manager()
+    outcomes = []
+    manager.request({"type": "ask"}, outcomes.append, timeout_s=timeout_s)
+    qtbot.waitUntil(lambda: bool(outcomes), timeout=WITHIN_MS)
+    assert outcomes == [{"answer": 1}]
 
 
 def test_a_request_ends_at_its_deadline(qtbot, open_manager):

@@ -464,6 +464,23 @@ def test_a_newer_connection_of_the_same_client_ends_the_older(server, path, byst
     assert bystander.has_noticed_nothing()
 
 
+def test_a_client_that_comes_again_needs_no_room_beside_itself(open_server, socket_path):
+    server = open_server(limits=Limits(max_peers=1))
+    handled = Arrivals()
+    server.add_message_handler(handled)
+    with Stranger(socket_path) as older, Stranger(socket_path) as newer:
+        older.greet("same")
+        newer.greet("same")
+        assert older.hear_to_the_end()[-1]["op"] == "bye"
+        newer.say({"op": "message", "id": 1, "payload": {"from": "newer"}})
+        assert handled.wait_for(1) == [{"from": "newer"}]
+        with Stranger(socket_path) as other:
+            other.authenticate()
+            other.say({"op": "hello", "protocol": 1, "client": "other"})
+            assert "has its 1 clients" in other.hear_to_the_end()[-1]["reason"]
+    assert server.stats["rejected"] == {"no_room": 1}
+
+
 def test_one_client_too_many_is_never_live(open_server, open_client):
     """It is told why before it could take itself for connected."""
     open_server(limits=Limits(max_peers=1))

@@ -395,9 +395,15 @@ def test_a_single_bad_frame_is_refused():
 
 def test_two_broken_frames_do_not_make_a_good_one():
     """Whether they came in one read or in two must not matter."""
-    bodies = [memoryview(b'{"op":"ping",'), memoryview(b'"n":1}')]
-    with pytest.raises(ProtocolError):
-        list(ObjectDecoder(FromClient).decode_frames(bodies))
+    for first, second in (
+        (b'{"op":"ping",', b'"n":1}'),
+        (b'{"op":"ping","n":1}\n{"op":"ping",', b'"n":2}'),  # as many objects as frames
+        (b'{"op":"message","id":1,"payload":', b"{}}"),
+        (b'{"op":"message","id":1,"payload":{}', b"}"),
+        (b'{"op":"message","id":1,"payload":{"a":[{}', b',{}]}}\n{"op":"ping","n":1}'),
+    ):
+        with pytest.raises(ProtocolError):
+            list(ObjectDecoder(FromClient).decode_frames([memoryview(first), memoryview(second)]))
 
 
 @given(st.lists(st.one_of(from_client.map(encode), st.binary(min_size=1)), min_size=1, max_size=6), st.data())

@@ -2,13 +2,14 @@
 
 import os
 import socket
+import sys
 import threading
 
 import pytest
 import structlog
 
 from ipc import AddressError, ClientState, IpcError, Limits, PayloadError, SocketClient, socket_client
-from tests.unit.ipc.channel import KEY, WITHIN_S, Arrivals, Listener, eventually
+from tests.unit.ipc.channel import KEY, WITHIN_S, Arrivals, Listener, eventually, run_together
 
 
 @pytest.fixture
@@ -239,3 +240,33 @@ def test_a_client_in_the_servers_own_process_and_name(open_server, open_client):
     [peer] = server.peers
     assert (peer.name, peer.pid) == ("kiosk", os.getpid())
     assert KEY.decode() not in repr(peer)
+
+
+def test_a_plain_script_has_one_client_whatever_threads_ask_for_it(plain, open_server, socket_path):
+    open_server()
+    switch_interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(30):
+            clients = []
+            run_together(*[lambda clients=clients: clients.append(plain.start_socket_client(socket_path))] * 8)
+            assert len(set(map(id, clients))) == 1
+            plain.stop_socket_client()
+    finally:
+        sys.setswitchinterval(switch_interval_s)
+
+
+def test_a_relative_path_stays_what_it_was_when_the_program_goes_elsewhere(open_server, socket_path, monkeypatch):
+    monkeypatch.chdir(os.path.dirname(socket_path))
+    server = open_server()
+    listener = Listener(os.path.basename(socket_path)).start().wait_live()
+    monkeypatch.chdir("/")
+    server.stop()
+    server.start()
+    listener.states.wait_until(lambda states: [state.kind for state in states].count("live") == 2)
+    listener.client.stop()
+
+
+def test_a_frame_limit_that_no_server_accepts_is_refused_at_once(socket_path):
+    with pytest.raises(IpcError, match="max_frame_bytes: 1000 is too small for a client; use at least 1024"):
+        SocketClient(socket_path, limits=Limits(max_frame_bytes=1000))

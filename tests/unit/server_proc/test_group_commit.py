@@ -2,12 +2,13 @@
 
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
 from server_proc.database_errors import DatabaseBusyError, DatabaseFullError
 from server_proc.group_commit import MAX_GROUP, GroupCommit
+from server_proc.schema import BUSY_TIMEOUT_S
 
 WRITERS = 64
 DEADLINE_S = 30
@@ -281,3 +282,59 @@ def test_closing_commits_what_was_left_to_a_writer_who_comes_too_late(group_comm
     assert stored(path) == ["a"]
     with pytest.raises(DatabaseBusyError, match="closed"), group_commit.write():
         pass
+
+
+def test_who_stood_in_line_before_a_locked_database_does_not_wait_for_it_again(group_commit, connection, path):
+    connection.execute("PRAGMA busy_timeout = 1")
+    begun, refused = [], []
+    connection.set_trace_callback(lambda statement: begun.append(statement) if "BEGIN" in statement else None)
+
+    def write():
+        try:
+            with group_commit.write(DEADLINE_S) as transaction:
+                insert("never")(transaction.connection)
+        except DatabaseBusyError as error:
+            refused.append(str(error))
+
+    writers = [threading.Thread(target=write) for _ in range(8)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with group_commit._turn:
+            for writer in writers:
+                writer.start()
+            wait_until(lambda: group_commit._in_line == len(writers))
+        for writer in writers:
+            writer.join(DEADLINE_S)
+        assert len(refused) == len(writers)
+        assert len(begun) == 1
+    with group_commit.write() as transaction:
+        insert("later")(transaction.connection)
+    assert stored(path) == ["later"]
+
+
+def test_a_commit_that_was_left_to_somebody_who_gives_up_is_made(group_commit, path):
+    for n in range(20):
+        writers = [threading.Thread(target=write_impatiently, args=(group_commit, f"{n}.{m}")) for m in range(8)]
+        with group_commit.write() as transaction:
+            insert(n)(transaction.connection)
+            for writer in writers:
+                writer.start()
+            wait_until(lambda: group_commit._in_line)
+        for writer in writers:
+            writer.join(DEADLINE_S)
+            assert not writer.is_alive()
+    assert {n for n in stored(path) if isinstance(n, int)} == set(range(20))
+
+
+def write_impatiently(group_commit, value):
+    with suppress(DatabaseBusyError), group_commit.write(0.0005) as transaction:
+        insert(value)(transaction.connection)
+
+
+def test_who_has_little_patience_does_not_wait_for_another_process_either(group_commit, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseBusyError, match="locked"), group_commit.write(0.01):
+            pass
+        (timeout_ms,) = group_commit._connection.execute("PRAGMA busy_timeout").fetchone()
+        assert timeout_ms == BUSY_TIMEOUT_S * 1000
