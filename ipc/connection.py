@@ -263,10 +263,9 @@ class Connection:
         a switch interval, 5 ms: what one call sends bounds what a second carries.
         """
         frames: list[bytes] = []
-        size = 0
-        while len(frames) < count and size < _BYTES_AT_ONCE and (body := self._next_body()):
+        most = min(count, max(1, _BYTES_AT_ONCE // self._batch_bytes))
+        while len(frames) < most and (body := self._next_body()):
             frames.append(frame(body))
-            size += len(body)
         return b"".join(frames)
 
     def _next_body(self) -> bytes:

@@ -130,7 +130,6 @@ _encode = msgspec.json.Encoder().encode
 _decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 _PLAIN = frozenset({str, int, bool, type(None)})
 _CONTAINERS = (dict, list, tuple)
-_OPENING, _CLOSING = b"{}"
 _anything_decoder = msgspec.json.Decoder()
 
 
@@ -314,6 +313,9 @@ class ObjectDecoder(Generic[T]):
         self.unknown_ops += unknown_ops
         self.unknown_fields += unknown_fields
         return objects
+
+
+_OPENING, _CLOSING = b"{}"
 
 
 def _are_whole(bodies: list[memoryview]) -> bool:
