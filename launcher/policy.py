@@ -139,7 +139,7 @@ def _restart(child: Child, _event: Any, now: float) -> Step:
 
 
 def _restart_after_stop(child: Child, _event: Any, _now: float) -> Step:
-    return replace(_forgive(child), after=After.START_AGAIN), ()
+    return replace(_forgive(child), after=After.START_AGAIN, reason=child.reason), ()
 
 
 def _kill(child: Child, _event: Any, now: float) -> Step:
@@ -152,6 +152,11 @@ def _start_timed_out(child: Child, _event: Any, now: float) -> Step:
 
 def _fell_silent(child: Child, event: FellSilent, now: float) -> Step:
     return _dump(child, event.reason, now)
+
+
+def _fell_silent_stopping(child: Child, event: FellSilent, now: float) -> Step:
+    # One that stays down has its own deadline, and one that hangs is dealt with already.
+    return _dump(child, event.reason, now) if child.after is After.START_AGAIN and not child.is_hung else (child, ())
 
 
 def _dump(child: Child, reason: str, now: float) -> Step:
@@ -227,6 +232,7 @@ TABLE: dict[tuple[State, type], Rule] = {
     (State.BACKOFF, KillRequested): _rest,
     (State.STOPPING, Exited): _stopped,
     (State.STOPPING, Ticked): _next_rung,
+    (State.STOPPING, FellSilent): _fell_silent_stopping,
     (State.STOPPING, RestartRequested): _restart_after_stop,
     (State.STOPPING, StopRequested): _stop_sooner,
     (State.STOPPING, KillRequested): _kill,

@@ -175,6 +175,11 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
     @property
+    def is_hung(self) -> bool:
+        """Whether it is being killed because it stopped answering, which is then its `reason`."""
+        return self.state is State.STOPPING and bool(self.reason)
+
+    @property
     def has_process(self) -> bool:
         """Whether a process exists that has been told to go."""
         return self.state in LIVE_STATES

@@ -28,7 +28,6 @@ from launcher.order import STOP_TIMEOUT_S, kill_at_s, next_to_start, next_to_sto
 from launcher.pipe_words import Stop
 from launcher.policy_types import (
     Action,
-    After,
     BecameReady,
     Event,
     Exited,
@@ -149,6 +148,7 @@ class Supervisor:
 
     def child_released(self, process: ChildProcess) -> None:
         """Let the successor take connections, where there is one. Called by the process table."""
+        self._hangs.end(process)  # it only finishes what it has, and its stop has a deadline
         self._reserve.released(process.name)
 
     def spare_advanced(self, process: ChildProcess) -> None:
@@ -170,8 +170,7 @@ class Supervisor:
         self._hangs.end(process)
         name, uptime_s = process.name, round(time.monotonic() - process.started_s, 3)
         child = self._roster.children[name]
-        is_hung = child.state is State.STOPPING and child.after is After.COUNT_AS_CRASH
-        was_expected = not is_hung and (self._stop_by_s is not None or child.state is State.STOPPING)
+        was_expected = not child.is_hung and (self._stop_by_s is not None or child.state is State.STOPPING)
         (_log.info if was_expected or status.exit_code == 0 else _log.warning)(
             "child_exited",
             child=name,
@@ -188,7 +187,7 @@ class Supervisor:
                 signal=status.signal,
                 uptime_s=uptime_s,
                 was_asked_to_stop=was_expected,
-                hung=child.reason if is_hung else "",
+                hung=child.reason if child.is_hung else "",
             )
         )
         self._roster.note_exit(name, status, uptime_s)

@@ -72,6 +72,32 @@ def test_a_child_that_ignores_the_abort_is_killed(launch: Launch) -> None:
     replaced(launched, pid, REASON, "SIGKILL")
 
 
+@pytest.mark.parametrize("signal_name", ["SIGSTOP", "SIGUSR1"])
+def test_a_child_that_hangs_when_it_is_to_be_restarted_is_dumped_and_reported(launch: Launch, signal_name: str) -> None:
+    launched = launch({"server": "beating"}, *QUICK)
+    pid = ready(launched)
+    os.kill(pid, signal.Signals[signal_name])
+
+    launched.process.send_signal(signal.SIGHUP)
+
+    assert launched.wait_for("child_hung")["child_pid"] == pid
+    launched.wait_for("child_exited", child_pid=pid, signal="SIGABRT")
+    assert launched.wait_for("child_ready")["child_pid"] != pid
+    assert "in beating" in dump(launched, pid)
+    launched.wait_for("crash_report_written", child_pid=pid)
+
+
+def test_a_server_that_finishes_what_it_has_is_not_taken_for_hung(launch: Launch) -> None:
+    launched = launch({"server": "blockable_server"}, *QUICK)
+    pid = pid_of(launched, "server")
+    url = launched.wait_for("launcher_ready")["url"]
+
+    with nothing_hangs(launched), blocking(url, 1, 60.0):
+        launched.process.send_signal(signal.SIGHUP)
+        launched.wait_for("child_exited", child_pid=pid, exit_code=0)
+        launched.wait_for("child_ready")
+
+
 def test_a_child_that_never_beats_is_not_taken_for_hung(launch: Launch) -> None:
     launched = launch({"server": "steady", "ui": "beating"}, *QUICK)
     ui = pid_of(launched, "ui")

@@ -318,6 +318,45 @@ def test_only_a_child_that_is_ready_can_fall_silent(state: State) -> None:
     assert it.child.state is state
 
 
+def test_a_child_that_falls_silent_while_it_is_being_restarted_is_dumped_and_counted() -> None:
+    it = Clocked()
+    it.start()
+    it.feed(BecameReady())
+    it.feed(RestartRequested(), after_s=20.0)
+
+    silent = FellSilent("no heartbeat for 5 s")
+    assert it.feed(silent, after_s=1.0) == (ReportHung("no heartbeat for 5 s"), *DUMP)
+    assert it.child.is_hung
+    assert it.feed(silent) == (), "once"
+    assert it.feed(Exited(exit_code=None, signal="SIGABRT"), after_s=0.1) == (
+        ScheduleRestart(0.0, 1, "no heartbeat for 5 s"),
+        Start(),
+    )
+
+
+def test_a_child_that_stays_down_has_a_deadline_and_no_time_for_a_dump() -> None:
+    it = Clocked()
+    it.start()
+    it.feed(BecameReady())
+    it.feed(StopRequested(it.now + 4.0))
+
+    assert it.feed(FellSilent("no heartbeat for 5 s"), after_s=1.0) == ()
+    assert not it.child.is_hung
+
+
+def test_a_restart_of_a_hung_child_starts_it_afresh_and_does_not_hide_the_hang() -> None:
+    it = Clocked()
+    it.start()
+    it.feed(BecameReady())
+    it.feed(FellSilent("no heartbeat for 5 s"), after_s=1.0)
+
+    assert it.feed(RestartRequested()) == ()
+
+    assert it.child.is_hung
+    assert it.feed(Exited(exit_code=None, signal="SIGABRT")) == (Start(),)
+    assert (it.child.crashes, it.child.reason) == ((), "")
+
+
 def test_a_stop_of_a_hung_child_does_not_bring_it_back() -> None:
     it = Clocked()
     it.start()
