@@ -96,6 +96,26 @@ def test_a_mark_of_the_last_moment_reaches_who_connects_to_the_successor(product
     assert stored_people(product) == ["early", "slowly"]
 
 
+@pytest.mark.parametrize("event", ["restart", "crash"])
+def test_a_socket_file_that_was_removed_is_there_again_with_the_next_server(product: Product, event: str) -> None:
+    product.socket.unlink()
+
+    if event == "restart":
+        remote.restart(str(product.socket), "server")
+    else:
+        os.kill(product.pids["server"], signal.SIGKILL)
+
+    assert product.wait_for("socket_missing")["is_rebound"]
+    product.wait_for("child_ready", child="server")
+    client = product.client("tester")
+    client.start()
+    try:
+        assert client.request({"type": "snapshot"}, timeout_s=15.0)["total"] == 0
+    finally:
+        client.stop()
+    product.wait_for("peer_joined", proc="server", resumed=True)
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_a_handler_of_three_seconds_is_answered(launch: Launch, how: signal.Signals) -> None:
     launched = launch({"server": "blockable_server", "ui": "ui_proc.main:run"}, "--ui", "offscreen")
