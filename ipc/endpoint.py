@@ -156,17 +156,25 @@ class BoundListener:
         self.path = path
         self._identity: os.stat_result | None = os.lstat(path)
 
+    def is_in_place(self) -> bool:
+        """Whether the file at `path` is still ours: somebody may have removed or replaced it."""
+        if self._identity is None:
+            return False
+        try:
+            return os.path.samestat(self._identity, os.lstat(self.path))
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Stop listening, and remove the file if the one at `path` is still ours. A second call does nothing."""
+        is_in_place = self.is_in_place()
+        self._identity = None
         self.listener.close()
-        identity, self._identity = self._identity, None
-        if identity is None:
-            return
-        try:
-            if os.path.samestat(identity, os.lstat(self.path)):
+        if is_in_place:
+            try:
                 os.unlink(self.path)
-        except FileNotFoundError:
-            pass  # somebody has removed it
+            except FileNotFoundError:
+                pass  # somebody has just removed it
 
 
 def bind_listener(path: str, authkey: bytes) -> BoundListener:

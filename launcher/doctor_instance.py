@@ -60,12 +60,14 @@ def lock_findings(socket_path: str) -> Findings:
 
 def socket_findings(settings: Settings, pid: int | None) -> Findings:
     """Look at both socket files; those of a running instance have to be there."""
-    for topic, path in (("socket", settings.socket), ("control socket", settings.control_socket)):
+    remedies = (f"run.py restart server, or kill -HUP {pid}", f"kill {pid}, which is an orderly stop, and start again")
+    topics = (("socket", settings.socket), ("control socket", settings.control_socket))
+    for (topic, path), remedy in zip(topics, remedies, strict=True):
         if pid is not None:
             if _is_socket(path):
                 yield ok(topic, f"{path}, of pid {pid}")
             else:
-                yield problem(topic, f"{path} is not there, though pid {pid} runs", "run.py restart all")
+                yield problem(topic, f"{path} is not there, though pid {pid} runs", remedy)
             continue
         try:
             refuse_to_replace(path)

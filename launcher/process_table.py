@@ -87,13 +87,16 @@ class ProcessTable:
         """Return every process."""
         return tuple(self._processes)
 
-    def promote(self, name: str) -> ChildProcess | None:
+    def promote(self, spec: ChildSpec) -> ChildProcess | None:
         """Make the spare of a child act as it; None if there is no spare that could."""
-        spare = self._spares.get(name)
-        if spare is not None and spare.is_suspended():
-            self.discard_spare(name)
-            spare = None
-        return None if spare is None else self.act(name)
+        spare = self._spares.get(spec.name)
+        if spare is None:
+            return None
+        is_idle = spare.stage < Stage.PREPARING  # else it may have requests to answer
+        if spare.is_suspended() or (is_idle and spec.takes_sockets and self._supplies.sockets.is_lost):
+            self.discard_spare(spec.name)
+            return None
+        return self.act(spec.name)
 
     def act(self, name: str) -> ChildProcess:
         """Make the spare of a child act as it, whatever state the spare is in."""
@@ -105,11 +108,16 @@ class ProcessTable:
         if spare := self._spares.pop(name, None):
             spare.send_signal("SIGKILL")  # it has done nothing yet that it could finish
 
-    def spawn(self, spec: ChildSpec) -> None:
-        """Bring a spare to life: it imports its code and waits for go. Raises SettingsError or OSError."""
+    def spawn(self, spec: ChildSpec, *, is_successor: bool = False) -> None:
+        """Bring a spare to life: it imports its code and waits for go. Raises SettingsError or OSError.
+
+        One that is about to act gets a data plane that clients can find. A spare has that of the server that works.
+        """
         supplies, sockets = self._supplies, self._supplies.sockets
         if spec.takes_sockets:
             sockets.open()
+            if is_successor or spec.name not in self._acting:
+                sockets.replace_lost()
         process = ChildProcess(
             spec.name,
             Handed(

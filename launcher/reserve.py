@@ -67,7 +67,7 @@ class Reserve:
         match step:
             case SpawnSuccessor(name):
                 self._means.processes.discard_spare(name)
-                self.spawn(name, now)
+                self.spawn(name, now, is_successor=True)
             case Prepare(name):
                 self._prepare(name)
             case Replace(name):
@@ -78,10 +78,10 @@ class Reserve:
                 return self._tend_spares(now)
         return True
 
-    def spawn(self, name: str, now: float) -> None:
+    def spawn(self, name: str, now: float, *, is_successor: bool = False) -> None:
         """Spawn a spare. One that cannot be had is a spare that has failed."""
         try:
-            self._means.processes.spawn(self._means.specs[name])
+            self._means.processes.spawn(self._means.specs[name], is_successor=is_successor)
         except (OSError, LauncherError) as error:
             self._failed(name, f"cannot be spawned: {error}", now)
         else:

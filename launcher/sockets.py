@@ -10,10 +10,13 @@ import errno
 import socket
 from multiprocessing.connection import Listener
 
+import structlog
+
 from ipc.endpoint import BoundListener, bind_listener, listening_socket
 from ipc.errors import AddressError
 from launcher.errors import SettingsError
 
+_log = structlog.get_logger()
 _BACKLOG = 1024
 # Addresses to listen on that are none to connect to, and where this machine itself finds what listens there.
 _REACHED_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound to it here
@@ -58,6 +61,28 @@ class ServerSockets:
             except AddressError as error:
                 self.close()
                 raise SettingsError(f"--socket: {error}") from error
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody finds the data plane any more: its file was removed, or another is in its place."""
+        return self._bound is not None and not self._bound.is_in_place()
+
+    def replace_lost(self) -> None:
+        """Bind the data plane anew if it is lost. Only who is spawned from here on accepts on it.
+
+        Where that cannot be done the old one stays: the server has HTTP to serve.
+        """
+        if not self.is_lost:
+            return
+        try:
+            bound = bind_listener(self._socket_path, self._authkey)
+        except AddressError as error:
+            _log.warning("socket_missing", socket=self._socket_path, is_rebound=False, reason=str(error))
+            return
+        _log.warning("socket_missing", socket=self._socket_path, is_rebound=True)
+        lost, self._bound = self._bound, bound
+        if lost is not None:
+            lost.close()  # our copy: a server that still works keeps its clients
 
     def close(self) -> None:
         """Stop listening: clients are refused instead of left to wait. Removes the socket file."""

@@ -315,7 +315,7 @@ class Supervisor:
 
     def _go(self, name: str) -> None:
         try:
-            process = self._processes.promote(name) or self._spawn(name)
+            process = self._processes.promote(self._specs[name]) or self._spawn(name)
         except LauncherError as error:
             self._feed(name, StartFailed(str(error)))
             return

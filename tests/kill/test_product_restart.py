@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from launcher import remote
+from tests.kill.conftest import Launch
 from tests.kill.posters import Posters
 from tests.kill.product import Product
+from tests.kill.test_launcher_hangs import blocking
 
 RESTARTS = 4
 
@@ -92,6 +94,52 @@ def test_a_mark_of_the_last_moment_reaches_who_connects_to_the_successor(product
     product.wait_for("message_received", proc="ui", type="attendance", seq=2)
     product.wait_for("peer_joined", proc="server", resumed=True, cursor=2)
     assert stored_people(product) == ["early", "slowly"]
+
+
+@pytest.mark.parametrize("event", ["restart", "crash"])
+def test_a_socket_file_that_was_removed_is_there_again_with_the_next_server(product: Product, event: str) -> None:
+    product.socket.unlink()
+
+    if event == "restart":
+        remote.restart(str(product.socket), "server")
+    else:
+        os.kill(product.pids["server"], signal.SIGKILL)
+
+    assert product.wait_for("socket_missing")["is_rebound"]
+    product.wait_for("child_ready", child="server")
+    client = product.client("tester")
+    client.start()
+    try:
+        assert client.request({"type": "snapshot"}, timeout_s=15.0)["total"] == 0
+    finally:
+        client.stop()
+    product.wait_for("peer_joined", proc="server", resumed=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_handler_of_three_seconds_is_answered(launch: Launch, how: signal.Signals) -> None:
+    launched = launch({"server": "blockable_server", "ui": "ui_proc.main:run"}, "--ui", "offscreen")
+    launched.wait_for("child_ready", child="ui")
+    url = launched.wait_for("launcher_ready")["url"]
+
+    with blocking(url, 1, 3.0) as wait_for_answers:
+        os.kill(launched.pid, how)
+        wait_for_answers()
+
+    assert launched.wait_for("child_exited", child="server")["exit_code"] == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_handler_that_never_ends_does_not_keep_the_server_from_an_orderly_end(
+    launch: Launch, how: signal.Signals
+) -> None:
+    launched = launch({"server": "blockable_server", "ui": "ui_proc.main:run"}, "--ui", "offscreen")
+    launched.wait_for("child_ready", child="ui")
+    url = launched.wait_for("launcher_ready")["url"]
+
+    with blocking(url, 1, 60.0):
+        os.kill(launched.pid, how)
+        assert launched.wait_for("child_exited", child="server")["exit_code"] == 0
 
 
 @pytest.mark.parametrize("product", [()], indirect=True)

@@ -77,6 +77,12 @@ def test_free_stale_foreign_and_false_sockets(settings: Settings) -> None:
         server.listen()
         assert [each.result for each in doctor_instance.socket_findings(settings, None)] == [PROBLEM, OK]
         assert [each.result for each in doctor_instance.socket_findings(settings, 7)] == [OK, PROBLEM]
+    os.unlink(path)
+    data, control = doctor_instance.socket_findings(settings, 7)
+    assert data.remedy == "run.py restart server, or kill -HUP 7"
+    assert control.remedy == "kill 7, which is an orderly stop, and start again"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
     assert [each.result for each in doctor_instance.socket_findings(settings, None)] == [WARNING, OK]
     os.unlink(path)
     Path(path).touch()

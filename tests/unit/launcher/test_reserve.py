@@ -43,7 +43,7 @@ class Table:
         self.spares: dict[str, Spare] = {}
         self.failure: Exception | None = None
 
-    def spawn(self, spec: ChildSpec) -> None:
+    def spawn(self, spec: ChildSpec, **_how: bool) -> None:
         if self.failure is not None:
             raise self.failure
         self.spares[spec.name] = Spare()

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from launcher.errors import SettingsError
 from launcher.sockets import ServerSockets
@@ -83,6 +84,39 @@ def test_nothing_stays_open_when_only_one_can_be_had(tmp_path: Path) -> None:
 
     assert sockets.http is None
     assert (tmp_path / "a.sock").is_file()
+
+
+def test_a_socket_file_that_was_removed_is_bound_anew(sockets: ServerSockets, tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    sockets.open()
+    http, before = sockets.http, sockets.listener
+    path.unlink()
+    assert sockets.is_lost
+    with capture_logs() as said:
+        sockets.replace_lost()
+        sockets.replace_lost()
+    assert [(line["event"], line["is_rebound"]) for line in said] == [("socket_missing", True)]
+    assert sockets.listener is not before
+    assert sockets.http is http
+    assert not sockets.is_lost
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_what_somebody_else_has_put_in_its_place_is_left_alone(sockets: ServerSockets, tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    sockets.open()
+    before = sockets.listener
+    path.unlink()
+    path.write_text("mine")
+    with capture_logs() as said:
+        sockets.replace_lost()
+    assert [(line["event"], line["is_rebound"]) for line in said] == [("socket_missing", False)]
+    assert "is not a socket" in said[0]["reason"]
+    assert sockets.listener is before
+    sockets.close()
+    assert path.read_text() == "mine"
+    path.unlink()
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 on this machine")
