@@ -179,6 +179,6 @@ def _require_keys(context: ChildContext, database: Database, host: str) -> None:
     how = f"--host {host}" if not is_loopback(host) else f"--allowed-hosts {','.join(settings.allowed_hosts)}"
     if _is_exposed(host, settings.allowed_hosts) and not DeviceStore(database).has_any():
         raise ChildSetupError(
-            f"other machines can reach the server ({how}) and no device has a key: make one with"
+            f"other machines can reach the server ({how}) and no device has a key yet; make one with"
             f" `run.py devices add NAME --state-dir {shlex.quote(settings.state_dir)}`, then `run.py restart server`"
         )
