@@ -14,6 +14,9 @@ REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
     r"(?i:authkey|secret|password|passwd|authorization|cookie|credential)|(?i:(^|[_-])(key|token)s?$)|(Key|Token)$"
 )
+_CHECKED_BY_THE_SERVER = frozenset({"request_id", "requestId"})
+"""Of a client's choice, but one short word: what looks like a named secret in it is a name, such as "door-key:42"."""
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 _HINTS = (b"key", b"token", b"secret", b"passw", b"authorization", b"cookie", b"credential", b"bearer", b"://", b"\\u")
 """Every secret name has one of these in it, or is written with escapes. Most lines have none: they need no search."""
 
@@ -50,9 +53,14 @@ class Redactor:
 
     def _redact_dict(self, values: dict[str, Any]) -> dict[str, Any]:
         return {
-            self._redact_text(key): REDACTED if is_secret_name(key) else self._redact_value(value)
+            self._redact_text(key): REDACTED if is_secret_name(key) else self._redact_member(key, value)
             for key, value in values.items()
         }
+
+    def _redact_member(self, name: str, value: Any) -> Any:
+        if name in _CHECKED_BY_THE_SERVER and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return self._redact_known(value)
+        return self._redact_value(value)
 
     def _redact_value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -63,9 +71,11 @@ class Redactor:
             return [self._redact_value(item) for item in value]
         return value
 
+    def _redact_known(self, text: str) -> str:
+        return text if self._known is None else self._known.sub(REDACTED, text)
+
     def _redact_text(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub(REDACTED, text)
+        text = self._redact_known(text)
         text = _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)
         text = _NAMED_IN_TEXT.sub(_without_value, text)
         return _BEARER.sub(rf"\1{REDACTED}", text)

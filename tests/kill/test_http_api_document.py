@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -110,3 +111,39 @@ def test_a_wrong_mark_does_not_hold_up_the_others(product: Headless, start_reade
     assert reader.end() == 0
     assert [mark["personId"] for mark in product.recorded()] == ["a", "b"]
     assert "rejected" in (product.directory / "errors").read_text()
+
+
+def test_a_byte_that_is_no_text_and_a_line_without_end_hold_up_nobody(
+    product: Headless, start_reader: Callable[[], Reader]
+) -> None:
+    reader = start_reader()
+    assert reader.process.stdin is not None
+    reader.process.stdin.write(b"a\nbad\xff\n" + b"x" * (2 << 20) + b"\n\x00\nb\n")
+    assert reader.end() == 0
+    assert [mark["personId"] for mark in product.recorded()] == ["a", "bad\\xff", "b"]
+    with closing(sqlite3.connect(reader.queue)) as queue:
+        assert queue.execute("SELECT count(*) FROM queue").fetchone() == (0,)
+        assert [number for (number,) in queue.execute("SELECT number FROM rejected")] == [3, 4]
+
+
+def test_a_mark_for_which_the_server_refuses_the_whole_batch_is_found_and_set_aside(
+    directory: Path, product: Headless, start_reader: Callable[[], Reader]
+) -> None:
+    people = [f"p{number}" for number in range(130)]
+    marks = [json.dumps({"personId": person, "id": person}) for person in people]
+    wrong = {
+        0: '{"personId": "\\udcff"}',
+        77: '{"personId": "1", "personId": "2", "unused": 1e999}',
+        128: json.dumps({"personId": "x" * (2 << 20)}),
+    }
+    with closing(sqlite3.connect(directory / "marks.db", isolation_level=None)) as queue:
+        queue.execute("CREATE TABLE queue (number INTEGER PRIMARY KEY AUTOINCREMENT, mark TEXT)")
+        for number, mark in enumerate(marks):
+            queue.execute("INSERT INTO queue (mark) VALUES (?)", (wrong.get(number, mark),))
+    reader = start_reader()
+    assert reader.end() == 0
+    assert [mark["personId"] for mark in product.recorded()] == [p for n, p in enumerate(people) if n not in wrong]
+    with closing(sqlite3.connect(reader.queue)) as queue:
+        assert queue.execute("SELECT count(*) FROM queue").fetchone() == (0,)
+        rejected = queue.execute("SELECT number - 1, substr(reason, 1, 3) FROM rejected ORDER BY number").fetchall()
+    assert rejected == [(0, "400"), (77, "400"), (128, "413")]

@@ -68,8 +68,8 @@ def test_without_a_key_the_server_is_given_up_with_the_remedy_and_a_key_revives_
     product = Product(directory, *EVERYWHERE)
     try:
         fatal = product.wait_for("child_fatal", child="server")
-        assert "run.py devices add" in fatal["reason"]
-        assert str(product.state) in fatal["reason"]
+        assert f"make one with `run.py devices add NAME --state-dir {product.state}`" in fatal["reason"]
+        assert b"[redacted]" not in product.everything_said
         key = devices(directory, "add", "door")
         subprocess.run(
             [sys.executable, str(RUN), "restart", "server", "--socket", str(product.socket)],
@@ -110,6 +110,11 @@ def test_an_address_of_this_machine_is_served_by_its_number_and_no_other_name(pr
         connection.request("GET", "/readyz", headers={"Host": host, "Authorization": f"Bearer {key}"})
         assert connection.getresponse().status == expected, host
         connection.close()
+
+
+def test_a_request_is_found_in_the_log_by_the_id_it_came_with(product: Product, key: str) -> None:
+    assert post_mark(product, {**bearer(key), "X-Request-Id": "door-key:42"}) == 201
+    product.wait_for("request_handled", route="/api/attendance", request_id="door-key:42")
 
 
 def send_raw(product: Product, data: bytes) -> bytes:

@@ -51,6 +51,19 @@ def test_secrets_within_a_text(text: str, safe: str) -> None:
     assert Redactor().redact({"text": text}) == {"text": safe}
 
 
+@pytest.mark.parametrize("name", ["request_id", "requestId"])
+def test_the_id_of_a_request_is_shown_as_the_client_chose_it_unless_it_is_none(name: str) -> None:
+    redactor = Redactor([KEY])
+
+    assert redactor.redact({"payload": {name: "door-key:42"}}) == {"payload": {name: "door-key:42"}}
+    assert redactor.redact({name: KEY.hex()}) == {name: REDACTED}
+    assert redactor.redact({name: "key: 5ec2e7", "other": "door-key:42"}) == {
+        name: f"key: {REDACTED}",
+        "other": f"door-key:{REDACTED}",
+    }
+    assert redactor.redact({name: {"token": "x"}}) == {name: {"token": REDACTED}}
+
+
 @pytest.mark.parametrize("text", ["KeyError: 'person'", "http://127.0.0.1:1340/healthz", "monkey=1 keyboard: qwerty"])
 def test_other_text_is_left_alone(text: str) -> None:
     assert Redactor().redact({"text": text}) == {"text": text}
