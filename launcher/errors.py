@@ -5,6 +5,8 @@ Every message is one line for the operator: which option, what is wrong with it,
 
 from __future__ import annotations
 
+import errno
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -23,6 +25,13 @@ class SettingsError(LauncherError):
     """An option, the environment or the configuration file asks for something that cannot be."""
 
     exit_code = EXIT_USAGE
+
+
+def refused(option: str, error: Exception) -> LauncherError:
+    """Return what stands in the way of `option`: a full disk is not the option's fault, and passes."""
+    message = f"{option}: {error}"
+    is_full = isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
+    return LauncherError(f"{message}: make room, then start again") if is_full else SettingsError(message)
 
 
 class InstanceRunningError(LauncherError):

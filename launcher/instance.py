@@ -16,7 +16,7 @@ import psutil
 
 from ipc.endpoint import InstanceLock
 from ipc.errors import AddressError, AlreadyRunningError
-from launcher.errors import InstanceRunningError, SettingsError
+from launcher.errors import InstanceRunningError, refused
 from launcher.handover import InheritedFd
 
 _WAIT_FOR_DYING_S = 3.0
@@ -36,7 +36,7 @@ class Locks(msgspec.Struct, frozen=True):
 
 @contextmanager
 def locked(socket_path: str, state_dir: str) -> Iterator[Locks]:
-    """Hold both locks. Raises InstanceRunningError or SettingsError."""
+    """Hold both locks. Raises InstanceRunningError, SettingsError, or LauncherError where the disk is full."""
     with ExitStack() as stack:
         held = []
         for option, path in (
@@ -64,7 +64,7 @@ def _acquire(lock: InstanceLock, option: str) -> None:
         holder = f"pid {error.pid}" if error.pid else "another process"
         raise InstanceRunningError(f"already running: {holder} uses {option}") from error
     except AddressError as error:
-        raise SettingsError(f"{option}: {error}") from error
+        raise refused(option, error) from error
 
 
 def is_alive(pid: int) -> bool:

@@ -5,13 +5,14 @@ Runs once, before anybody else uses the file. Knows SQLite; knows nothing of wha
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
 from contextlib import closing, suppress
 from pathlib import Path
 
-from server_proc.database_errors import DatabaseUnusableError
+from server_proc.database_errors import DatabaseFullError, DatabaseUnusableError, translate
 
 APPLICATION_ID = 0x41584F4E  # "AXON": tells our files from those of other programs
 # How long another process may keep the database locked; far below the time after which the launcher sees a hang.
@@ -21,13 +22,14 @@ ELSEWHERE = "use another --state-dir"
 
 
 def create_file(path: Path) -> None:
-    """Make sure of a regular file that we may write. Raises DatabaseUnusableError."""
+    """Make sure of a regular file that we may write. Raises DatabaseUnusableError, DatabaseFullError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Marks are personal data, and SQLite gives the -wal and -shm files the mode of this one.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     except OSError as error:
-        raise DatabaseUnusableError(f"cannot open {path}: {error.strerror}") from error
+        kind = DatabaseFullError if _is_full(error) else DatabaseUnusableError
+        raise kind(f"cannot open {path}: {error.strerror}") from error
     try:
         found = os.fstat(descriptor)
     finally:
@@ -81,7 +83,7 @@ def _checked_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
-    """Copy the file as it is to `<name>.bak-<version>`, whole or not at all. Raises DatabaseUnusableError."""
+    """Copy the file as it is to `<name>.bak-<version>`, whole or not at all. Raises DatabaseError."""
     backup = path.with_name(f"{path.name}.bak-{version}")
     partial = path.with_name(f"{path.name}.bak-{version}.partial")
     try:
@@ -96,10 +98,17 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
             with suppress(OSError):
                 leftover.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DatabaseUnusableError(
+        kind = DatabaseFullError if _is_full(error) else DatabaseUnusableError
+        raise kind(
             f"cannot back up {path} to {backup.name} before upgrading it, which was not begun: {reason}:"
             f" make room and let this user write there, or {ELSEWHERE}"
         ) from error
+
+
+def _is_full(error: OSError | sqlite3.Error) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(translate(error), DatabaseFullError)
 
 
 def _sync_directory(directory: Path) -> None:
