@@ -30,8 +30,10 @@ class SettingsError(LauncherError):
 def refused(option: str, error: Exception) -> LauncherError:
     """Return what stands in the way of `option`: a full disk is not the option's fault, and passes."""
     message = f"{option}: {error}"
-    is_full = isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
-    return LauncherError(f"{message}: make room, then start again") if is_full else SettingsError(message)
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return LauncherError(f"{message}: make room, then start again")
+    return SettingsError(message)
 
 
 class InstanceRunningError(LauncherError):

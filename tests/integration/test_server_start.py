@@ -58,7 +58,8 @@ def test_a_locked_database_is_waited_for(sockets, tmp_path, lock, waited):
     assert [line["event"] for line in logs].count("database_waited") == 1
 
 
-def test_a_server_that_waits_ends_when_told_to(sockets, tmp_path, lock, waited):
+@pytest.mark.usefixtures("lock")
+def test_a_server_that_waits_ends_when_told_to(sockets, tmp_path, waited):
     server = RunningServer(sockets, tmp_path)
     with capture_logs(), kept_logging():
         server._thread.start()
@@ -66,7 +67,8 @@ def test_a_server_that_waits_ends_when_told_to(sockets, tmp_path, lock, waited):
         assert server.stop() == 0
 
 
-def test_waiting_for_too_long_is_a_crash_with_a_reason_that_may_pass(sockets, tmp_path, lock, monkeypatch):
+@pytest.mark.usefixtures("lock")
+def test_waiting_for_too_long_is_a_crash_with_a_reason_that_may_pass(sockets, tmp_path, monkeypatch):
     monkeypatch.setattr(patient_start, "PATIENCE_S", 0.0)
     server = RunningServer(sockets, tmp_path)
     with capture_logs() as logs, kept_logging():

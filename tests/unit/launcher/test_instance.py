@@ -110,6 +110,6 @@ def test_a_full_disk_is_not_the_fault_of_an_option(tmp_path: Path, monkeypatch: 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("ipc.endpoint.os.pwrite", write)
-    with pytest.raises(LauncherError, match="No space left.*make room") as caught, locked(*paths(tmp_path)):
+    with pytest.raises(LauncherError, match=r"No space left.*make room") as caught, locked(*paths(tmp_path)):
         pass
     assert caught.value.exit_code == 1  # a service manager tries again
