@@ -5,6 +5,8 @@ Every message is one line for the operator: which option, what is wrong with it,
 
 from __future__ import annotations
 
+import errno
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -23,6 +25,15 @@ class SettingsError(LauncherError):
     """An option, the environment or the configuration file asks for something that cannot be."""
 
     exit_code = EXIT_USAGE
+
+
+def refused(option: str, error: Exception) -> LauncherError:
+    """Return what stands in the way of `option`: a full disk is not the option's fault, and passes."""
+    message = f"{option}: {error}"
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return LauncherError(f"{message}: make room, then start again")
+    return SettingsError(message)
 
 
 class InstanceRunningError(LauncherError):

@@ -5,7 +5,6 @@ Owns both locks and the wait for an instance that is just dying. Runs on the mai
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import threading
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import psutil
 
 from ipc.endpoint import InstanceLock
 from ipc.errors import AddressError, AlreadyRunningError
-from launcher.errors import InstanceRunningError, LauncherError, SettingsError
+from launcher.errors import InstanceRunningError, refused
 from launcher.handover import InheritedFd
 
 _WAIT_FOR_DYING_S = 3.0
@@ -37,7 +36,7 @@ class Locks(msgspec.Struct, frozen=True):
 
 @contextmanager
 def locked(socket_path: str, state_dir: str) -> Iterator[Locks]:
-    """Hold both locks. Raises InstanceRunningError or SettingsError."""
+    """Hold both locks. Raises InstanceRunningError, SettingsError, or LauncherError where the disk is full."""
     with ExitStack() as stack:
         held = []
         for option, path in (
@@ -65,9 +64,7 @@ def _acquire(lock: InstanceLock, option: str) -> None:
         holder = f"pid {error.pid}" if error.pid else "another process"
         raise InstanceRunningError(f"already running: {holder} uses {option}") from error
     except AddressError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise LauncherError(f"{option}: {error}; make room, and start again") from error
-        raise SettingsError(f"{option}: {error}") from error
+        raise refused(option, error) from error
 
 
 def is_alive(pid: int) -> bool:

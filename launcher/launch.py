@@ -23,7 +23,7 @@ from ipc.errors import AddressError, AlreadyRunningError, AuthkeyError
 from launcher.control import ControlPlane, StopAll, Told
 from launcher.crash_reports import CrashReports, Source
 from launcher.descendants import Descendants
-from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError
+from launcher.errors import EXIT_FAILED, InstanceRunningError, SettingsError, refused
 from launcher.guard import Guard
 from launcher.instance import Locks, locked
 from launcher.log_outputs import make_writers
@@ -180,7 +180,7 @@ def _authkey(socket_path: str, *, is_ours: bool) -> Iterator[bytes]:
     try:
         authkey = load_or_create_key(path)
     except AuthkeyError as error:
-        raise SettingsError(f"--socket {socket_path}: {error}") from error
+        raise refused(f"--socket {socket_path}", error) from error
     multiprocessing.current_process().authkey = authkey
     try:
         yield authkey

@@ -6,6 +6,7 @@ nothing and starts nothing. Runs on the main thread before anything else does.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import ipaddress
 import os
@@ -17,7 +18,7 @@ import msgspec
 
 from ipc.endpoint import DEFAULT_SOCKET_PATH, MAX_PATH_BYTES, check_path
 from ipc.errors import AddressError
-from launcher.errors import SettingsError
+from launcher.errors import SettingsError, refused
 from launcher.sizes import parse_size, size_words
 
 DEFAULT_PORT = 1340
@@ -119,6 +120,8 @@ def make_state_dir(path: str) -> None:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise refused(f"--state-dir {path}", error) from error
             raise SettingsError(
                 f"--state-dir {path}: cannot create {directory}: {error.strerror}; choose a directory you can write to"
             ) from error

@@ -18,9 +18,10 @@ from server_proc.database_errors import (
     translated_errors,
 )
 from server_proc.disk_alarm import DiskAlarm
+from server_proc.files_in_place import FilesInPlace
 from server_proc.group_commit import PATIENCE_S, GroupCommit
 from server_proc.group_commit import Transaction as Transaction  # part of what `write` gives
-from server_proc.schema import BUSY_TIMEOUT_S, connect, create_file, migrate
+from server_proc.schema import BUSY_TIMEOUT_S, connect, create_file, migrate, opening_alone
 
 DATABASE_NAME = "attendance.db"  # in the state directory
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
@@ -38,6 +39,7 @@ class Database:
         self.alarm = DiskAlarm(path)
         self._writer = GroupCommit(writer)
         self._idle_readers: list[sqlite3.Connection] = []
+        self._files = FilesInPlace(path)
         self._is_closed = False
 
     @contextmanager
@@ -47,6 +49,7 @@ class Database:
         Writers that wait for each other share a commit. Raises DatabaseError, in which case nothing was stored; if the
         block cannot begin within `patience_s`, for example.
         """
+        self._files.require()
         try:
             with self._writer.write(patience_s) as transaction:
                 changes = transaction.connection.total_changes
@@ -77,12 +80,17 @@ class Database:
 
     def check_writable(self, patience_s: float) -> None:
         """Raise DatabaseError when no transaction could be written now; to know that, one is."""
+        self.check_in_place()
         with self.write(patience_s) as transaction:
             # Another value each time: SQLite writes no page whose content stays the same.
             transaction.connection.execute(
                 "INSERT INTO meta (key, value) VALUES ('checked', '1')"
                 " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) % 1000 + 1"
             )
+
+    def check_in_place(self) -> None:
+        """Raise DatabaseUnusableError, as every write from then on, when the files are not those that we opened."""
+        self._files.check()
 
     def log_bytes(self) -> int:
         """Return the size of the write-ahead log."""
@@ -124,7 +132,12 @@ class Database:
 
 def open_database(path: Path, migrations_dir: Path = MIGRATIONS_DIR) -> Database:
     """Open the database, creating or upgrading it. Raises DatabaseError with one line for the operator."""
-    create_file(path)
+    with opening_alone(path):
+        create_file(path)
+        return Database(path, _open_writer(path, migrations_dir))
+
+
+def _open_writer(path: Path, migrations_dir: Path) -> sqlite3.Connection:
     try:
         connection = connect(path)
         try:
@@ -137,7 +150,7 @@ def open_database(path: Path, migrations_dir: Path = MIGRATIONS_DIR) -> Database
             raise
     except sqlite3.Error as error:
         raise _about(path, translate(error)) from error
-    return Database(path, connection)
+    return connection
 
 
 def _about(path: Path, error: Exception) -> Exception:

@@ -64,7 +64,7 @@ class DiskAlarm:
             path=str(self._path),
             free_bytes=self._free_bytes(),
             reason=reason,
-            remedy="make room: marks are refused with 507 until then, and accepted again by themselves",
+            remedy="make room: no mark is stored until then, and by itself from then on",
         )
 
     def _free_bytes(self) -> int:

@@ -12,7 +12,7 @@ import time
 import structlog
 
 from server_proc.database import REMEDY, Database
-from server_proc.database_errors import DatabaseFullError, DatabaseUnusableError
+from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
 
 # What can be read in this time is looked at; a file so large is not worth keeping everybody waiting.
 PATIENCE_S = 3.0
@@ -36,7 +36,7 @@ def check_once(database: Database, run_id: str) -> None:
     try:
         with database.write() as transaction:
             transaction.connection.execute("INSERT OR REPLACE INTO meta VALUES ('checked_run', ?)", (run_id,))
-    except DatabaseFullError:
+    except (DatabaseFullError, DatabaseBusyError):
         pass  # the next start looks again
 
 

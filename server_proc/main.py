@@ -21,7 +21,7 @@ from ipc.authkey import check_key
 from server_proc.actions import register_actions
 from server_proc.app import create_app
 from server_proc.database import DATABASE_NAME, REMEDY, Database, open_database
-from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
+from server_proc.database_errors import DatabaseError, DatabaseUnusableError
 from server_proc.device_gate import DeviceGate
 from server_proc.devices import DeviceStore
 from server_proc.host_gate import HostGate, HostRules, is_loopback, is_wildcard
@@ -33,6 +33,7 @@ from server_proc.marks import MARK_TYPE
 from server_proc.metric_sources import Sources
 from server_proc.metrics import Metrics
 from server_proc.outbox import OutboxLog
+from server_proc.patient_start import PatientStart
 from server_proc.people import PeopleStore
 from server_proc.request_log import RequestLog
 from server_proc.self_check import SelfCheck, SelfCheckEvents
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 EXIT_SELF_CHECK_FAILED = 1
-RETRY_S = 1.0
+EXIT_DATABASE_UNAVAILABLE = 1  # not EXIT_SETUP: another try may work
 
 log = structlog.get_logger()
 
@@ -63,37 +64,35 @@ def run(context: ChildContext) -> int:
             return 0
         try:
             check_key(context.authkey)
-            database = _open_database(context)
+            database = _open(context, http.address[0])
             if database is None:
                 return 0
             with closing(database):
-                _require_keys(context, database, http.address[0])
                 return _serve(context, database, listener, http)
         except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
             raise ChildSetupError(str(error)) from error
+        except DatabaseError as error:
+            log.error("database_unavailable", reason=str(error))
+            return EXIT_DATABASE_UNAVAILABLE
 
 
-def _open_database(context: ChildContext) -> Database | None:
-    """Open the database; while it cannot be had for now (a full disk, another program), try again. None: stop."""
-    stopped = threading.Event()
-    context.on_stop(stopped.set)
+def _open(context: ChildContext, host: str) -> Database | None:
+    """Return the database once it can be used, None if it is time to stop. Raises ChildSetupError, DatabaseError."""
     path = Path(context.settings.state_dir) / DATABASE_NAME
-    said = ""
-    while not stopped.is_set():
+    is_over = threading.Event()
+    context.on_stop(is_over.set)
+
+    def begin() -> Database:
+        database = open_database(path)
         try:
-            database = open_database(path)
-            try:
-                check_once(database, context.settings.run_id)
-            except BaseException:
-                database.close()
-                raise
-            return database
-        except (DatabaseBusyError, DatabaseFullError) as error:
-            if str(error) != said:
-                said = str(error)
-                log.error("database_missing", reason=said, next="trying again each second")
-            stopped.wait(RETRY_S)
-    return None
+            _require_keys(context, database, host)
+            check_once(database, context.settings.run_id)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    return PatientStart(path, is_over.wait).run(begin)
 
 
 def _serve(context: ChildContext, database: Database, listener: Listener, http: HttpServer) -> int:

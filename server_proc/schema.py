@@ -5,13 +5,16 @@ Runs once, before anybody else uses the file. Knows SQLite; knows nothing of wha
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sqlite3
 import stat
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from server_proc.database_errors import DatabaseUnusableError
+from server_proc.database_errors import DatabaseError, DatabaseFullError, DatabaseUnusableError, translate
 
 APPLICATION_ID = 0x41584F4E  # "AXON": tells our files from those of other programs
 # How long another process may keep the database locked; far below the time after which the launcher sees a hang.
@@ -20,14 +23,33 @@ HEADER_BYTES = 100
 ELSEWHERE = "use another --state-dir"
 
 
-def create_file(path: Path) -> None:
-    """Make sure of a regular file that we may write. Raises DatabaseUnusableError."""
+@contextmanager
+def opening_alone(path: Path) -> Iterator[None]:
+    """Make the directory of `path`, and keep other processes from creating or upgrading the file meanwhile.
+
+    Raises DatabaseUnusableError, DatabaseFullError.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The directory, because it is there already: a lock on the file itself would be in SQLite's way.
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    try:
+        with suppress(OSError):  # a file system without such locks has no shared memory for WAL either, which is said
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def create_file(path: Path) -> None:
+    """Make sure of a regular file that we may write. Raises DatabaseUnusableError, DatabaseFullError."""
+    try:
         # Marks are personal data, and SQLite gives the -wal and -shm files the mode of this one.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     except OSError as error:
-        raise DatabaseUnusableError(f"cannot open {path}: {error.strerror}") from error
+        raise _cannot_open(path, error) from error
     try:
         found = os.fstat(descriptor)
     finally:
@@ -81,7 +103,7 @@ def _checked_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
-    """Copy the file as it is to `<name>.bak-<version>`, whole or not at all. Raises DatabaseUnusableError."""
+    """Copy the file as it is to `<name>.bak-<version>`, whole or not at all. Raises DatabaseError."""
     backup = path.with_name(f"{path.name}.bak-{version}")
     partial = path.with_name(f"{path.name}.bak-{version}.partial")
     try:
@@ -96,10 +118,22 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
             with suppress(OSError):
                 leftover.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DatabaseUnusableError(
+        kind = DatabaseFullError if _is_full(error) else DatabaseUnusableError
+        raise kind(
             f"cannot back up {path} to {backup.name} before upgrading it, which was not begun: {reason}:"
             f" make room and let this user write there, or {ELSEWHERE}"
         ) from error
+
+
+def _cannot_open(path: Path, error: OSError) -> DatabaseError:
+    kind = DatabaseFullError if _is_full(error) else DatabaseUnusableError
+    return kind(f"cannot open {path}: {error.strerror}")
+
+
+def _is_full(error: OSError | sqlite3.Error) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(translate(error), DatabaseFullError)
 
 
 def _sync_directory(directory: Path) -> None:

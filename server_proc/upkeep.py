@@ -1,4 +1,4 @@
-"""Upkeep of the database: old messages leave the outbox, and its write-ahead log stays bounded.
+"""Upkeep of the database: it is still where it was, old messages leave the outbox, its write-ahead log stays bounded.
 
 Owns one thread, woken by the clock and by `stop`. Marks are never its business: they stay for ever.
 """
@@ -40,6 +40,7 @@ class Upkeep:
 
     def once(self) -> None:
         """Do what is due. Raises DatabaseError."""
+        self._database.check_in_place()
         dropped = 0
         while not self._stop.is_set() and (slice_ := self._outbox.drop_old()):
             dropped += slice_

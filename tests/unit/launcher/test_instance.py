@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launcher import instance
-from launcher.errors import InstanceRunningError, SettingsError
+from launcher.errors import InstanceRunningError, LauncherError, SettingsError
 from launcher.instance import lock_path, locked
 
 HOLD = """
@@ -102,3 +103,13 @@ def test_the_wait_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_lock_that_cannot_be_made_names_the_option(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--socket"), locked("/proc/a.sock", str(tmp_path)):
         pass
+
+
+def test_a_full_disk_is_not_the_fault_of_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("ipc.endpoint.os.pwrite", write)
+    with pytest.raises(LauncherError, match=r"No space left.*make room") as caught, locked(*paths(tmp_path)):
+        pass
+    assert caught.value.exit_code == 1  # a service manager tries again

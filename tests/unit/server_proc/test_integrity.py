@@ -77,3 +77,11 @@ def test_a_full_disk_only_postpones_the_note(database, checks):
     check_once(database, "a" * 100_000)
     check_once(database, "a" * 100_000)
     assert len(checks) == 2
+
+
+def test_what_stands_in_the_way_of_noting_the_check_is_no_reason_not_to_start(database, database_path, checks):
+    with closing(sqlite3.connect(database_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        check_once(database, "a")
+    check_once(database, "a")
+    assert len(checks) == 2  # so the next start looks again

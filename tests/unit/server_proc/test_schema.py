@@ -1,5 +1,6 @@
 """Whose file it is, whether it can be used, and how it is upgraded: refused with one line, or whole."""
 
+import errno
 import os
 import signal
 import sqlite3
@@ -7,13 +8,13 @@ import stat
 import subprocess
 import sys
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from server_proc.database import MIGRATIONS_DIR, open_database
-from server_proc.database_errors import DatabaseBusyError, DatabaseUnusableError
+from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
 from server_proc.outbox import OutboxLog
 from server_proc.store import MarkQuery, MarkStore
 
@@ -306,3 +307,48 @@ def test_a_migration_that_fails_changes_nothing(tmp_path):
 def test_migrations_are_numbered_without_a_hole():
     numbers = [int(path.name[:4]) for path in sorted(MIGRATIONS_DIR.glob("*.sql"))]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+OPEN_AT_ONCE = """
+import sys
+from pathlib import Path
+from server_proc.database import open_database
+for directory in sys.argv[1:]:
+    print("about to", flush=True)
+    sys.stdin.readline()
+    open_database(Path(directory, "some.db")).close()
+"""
+
+
+def test_processes_that_create_the_same_database_at_once_all_find_it(tmp_path):
+    directories = [str(tmp_path / str(n)) for n in range(20)]
+    command = [sys.executable, "-c", OPEN_AT_ONCE, *directories]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    openers = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]
+    for _ in directories:
+        for opener in openers:
+            opener.stdout.readline()
+        for opener in openers:
+            with suppress(BrokenPipeError):
+                opener.stdin.write("go\n")
+                opener.stdin.flush()
+    for opener in openers:
+        _, complaints = opener.communicate(timeout=30)
+        assert complaints == ""
+
+
+def test_a_disk_too_full_for_the_file_or_the_backup_is_told_apart(old_path, migrations, tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (migrations / "0002_b.sql").write_text("INSERT INTO a VALUES (2);")
+    with monkeypatch.context() as full:
+        full.setattr(Path, "rename", refuse)
+        with pytest.raises(DatabaseFullError, match="back up"):
+            open_database(old_path, migrations)
+    with monkeypatch.context() as full:
+        full.setattr(Path, "mkdir", refuse)
+        with pytest.raises(DatabaseFullError, match="cannot open"):
+            open_database(tmp_path / "new" / "some.db")
+    open_database(old_path, migrations).close()
+    assert rows(old_path) == [(1,), (2,)]

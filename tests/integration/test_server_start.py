@@ -1,0 +1,79 @@
+"""A server that cannot begin yet: it waits, says why, and ends when told to."""
+
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+from structlog.testing import capture_logs
+
+from server_proc import patient_start
+from server_proc.database import DATABASE_NAME, open_database
+from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, kept_logging
+
+
+@pytest.fixture
+def sockets(tmp_path):
+    sockets = Sockets(tmp_path)
+    yield sockets
+    sockets.close()
+
+
+@pytest.fixture
+def lock(tmp_path, monkeypatch):
+    """Another program's lock, under which nobody can even read."""
+    monkeypatch.setattr(patient_start, "RETRY_S", 0.01)
+    path = tmp_path / DATABASE_NAME
+    open_database(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE meta SET value = value")
+        yield connection
+
+
+@pytest.fixture
+def waited(monkeypatch):
+    """Set when the server has said that it waits."""
+    said = threading.Event()
+    say = patient_start.PatientStart._say
+
+    def note(self, error):
+        say(self, error)
+        said.set()
+
+    monkeypatch.setattr(patient_start.PatientStart, "_say", note)
+    return said
+
+
+def test_a_locked_database_is_waited_for(sockets, tmp_path, lock, waited):
+    server = RunningServer(sockets, tmp_path)
+    with capture_logs() as logs, kept_logging():
+        server._thread.start()
+        assert waited.wait(DEADLINE_S)
+        lock.close()
+        assert server.context.is_ready.wait(DEADLINE_S), server.error
+        assert server.post({"personId": "1"}).status == 201
+        assert server.stop() == 0
+    assert [line["event"] for line in logs].count("database_waited") == 1
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_server_that_waits_ends_when_told_to(sockets, tmp_path, waited):
+    server = RunningServer(sockets, tmp_path)
+    with capture_logs(), kept_logging():
+        server._thread.start()
+        assert waited.wait(DEADLINE_S)
+        assert server.stop() == 0
+
+
+@pytest.mark.usefixtures("lock")
+def test_waiting_for_too_long_is_a_crash_with_a_reason_that_may_pass(sockets, tmp_path, monkeypatch):
+    monkeypatch.setattr(patient_start, "PATIENCE_S", 0.0)
+    server = RunningServer(sockets, tmp_path)
+    with capture_logs() as logs, kept_logging():
+        server._thread.start()
+        server._thread.join(DEADLINE_S)
+        assert server.stop() == 1
+    assert logs[-1]["event"] == "database_unavailable"
+    assert "locked" in logs[-1]["reason"]
