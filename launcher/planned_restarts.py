@@ -61,6 +61,11 @@ class PlannedRestarts:
         if name not in to_come:
             self._queue.append(name)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether there is anything left to do."""
+        return bool(self._queue)
+
     def clear(self) -> None:
         """Forget what has not been done."""
         self._queue.clear()

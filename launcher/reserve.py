@@ -51,10 +51,16 @@ class Reserve:
         deadlines = [self._restarts.deadline_s, self._book.deadline_s(children, spares, now)]
         return min((deadline_s for deadline_s in deadlines if deadline_s is not None), default=None)
 
+    @property
+    def is_restarting(self) -> bool:
+        """Whether a planned restart is still to come, or under way."""
+        return self._restarts.is_under_way
+
     def plan_restarts(self, names: Iterable[str]) -> None:
-        """Have children restarted, one after the other."""
+        """Have children restarted, one after the other. One that has yet to be started is going to be, in its turn."""
         for name in names:
-            self._restarts.add(name)
+            if self._means.children[name].state is not State.STOPPED:
+                self._restarts.add(name)
 
     def tend(self, now: float) -> bool:
         """Do the next thing that there is to do; False when there is nothing."""

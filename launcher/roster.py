@@ -27,6 +27,7 @@ class Roster:
         self._pids: dict[str, int] = {}
         self._last_exits: dict[str, dict[str, Any]] = {}
         self._spare_pids: dict[str, int] = {}
+        self._is_restarting = False
         self._has_changed = True
 
     @property
@@ -77,6 +78,11 @@ class Roster:
         self._has_changed |= pids != self._spare_pids
         self._spare_pids = pids
 
+    def note_restarting(self, *, is_restarting: bool) -> None:
+        """Remember whether planned restarts are under way."""
+        self._has_changed |= is_restarting != self._is_restarting
+        self._is_restarting = is_restarting
+
     def take_change(self) -> bool:
         """Return whether anything changed since the last call."""
         has_changed, self._has_changed = self._has_changed, False
@@ -85,7 +91,9 @@ class Roster:
     def snapshot(self, base: Snapshot, *, is_stopping: bool) -> Snapshot:
         """Return `base` with the children as they are now."""
         children = tuple(self._status(name, child) for name, child in self.children.items())
-        return msgspec.structs.replace(base, children=children, is_stopping=is_stopping)
+        return msgspec.structs.replace(
+            base, children=children, is_stopping=is_stopping, is_restarting=self._is_restarting
+        )
 
     def _status(self, name: str, child: Child) -> ChildStatus:
         return ChildStatus(

@@ -40,6 +40,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     children: tuple[ChildStatus, ...] = ()
     is_stopping: bool = False
+    is_restarting: bool = False
+    """Restarts that somebody asked for are still to come, or under way."""
 
 
 Figures = Callable[[str, int | None], dict[str, Any]]
