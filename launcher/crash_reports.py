@@ -108,11 +108,12 @@ class CrashReports:
         file = self._directory / f"{noted.time:%Y%m%dT%H%M%S.%fZ}-{death.child}.json"
         self._directory.mkdir(mode=0o700, exist_ok=True)
         write_whole(file, msgspec.json.format(msgspec.json.encode(report, enc_hook=repr), indent=2) + b"\n")
-        self._last = _newest_by_child(self._throw_away_oldest())
+        self._last = _newest_by_child(self._throw_away_oldest(file.name))
         _log.info("crash_report_written", child=death.child, child_pid=death.child_pid, file=str(file))
 
-    def _throw_away_oldest(self) -> list[str]:
-        names = self._names()
+    def _throw_away_oldest(self, just_written: str) -> list[str]:
+        """Return what is left, the newest last: that is the one just written, wherever the clock has been set to."""
+        names = [name for name in self._names() if name != just_written] + [just_written]
         for name in names[:-KEEP]:
             (self._directory / name).unlink(missing_ok=True)
         return names[-KEEP:]

@@ -55,16 +55,16 @@ class PlannedRestarts:
         self.deadline_s: float | None = None
         """By then the successor has to be there."""
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a restart is under way or still to come."""
-        return bool(self._queue)
-
     def add(self, name: str) -> None:
         """Have a child restarted, unless it is about to be."""
         to_come = list(self._queue)[1:] if self._is_replacing else self._queue
         if name not in to_come:
             self._queue.append(name)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether there is anything left to do."""
+        return bool(self._queue)
 
     def clear(self) -> None:
         """Forget what has not been done."""

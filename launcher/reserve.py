@@ -53,13 +53,14 @@ class Reserve:
 
     @property
     def is_restarting(self) -> bool:
-        """Whether a planned restart is under way or still to come."""
-        return self._restarts.is_busy
+        """Whether a planned restart is still to come, or under way."""
+        return self._restarts.is_under_way
 
     def plan_restarts(self, names: Iterable[str]) -> None:
-        """Have children restarted, one after the other."""
+        """Have children restarted, one after the other. One that has yet to be started is going to be, in its turn."""
         for name in names:
-            self._restarts.add(name)
+            if self._means.children[name].state is not State.STOPPED:
+                self._restarts.add(name)
 
     def tend(self, now: float) -> bool:
         """Do the next thing that there is to do; False when there is nothing."""

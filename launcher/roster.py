@@ -78,15 +78,15 @@ class Roster:
         self._has_changed |= pids != self._spare_pids
         self._spare_pids = pids
 
+    def note_restarting(self, *, is_restarting: bool) -> None:
+        """Remember whether planned restarts are under way."""
+        self._has_changed |= is_restarting != self._is_restarting
+        self._is_restarting = is_restarting
+
     def take_change(self) -> bool:
         """Return whether anything changed since the last call."""
         has_changed, self._has_changed = self._has_changed, False
         return has_changed
-
-    def note_restarting(self, is_restarting: bool) -> None:
-        """Remember whether a planned restart is under way."""
-        self._has_changed |= is_restarting != self._is_restarting
-        self._is_restarting = is_restarting
 
     def snapshot(self, base: Snapshot, *, is_stopping: bool) -> Snapshot:
         """Return `base` with the children as they are now."""

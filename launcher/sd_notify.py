@@ -92,11 +92,7 @@ class Notifier:
         if not self._is_ready and all(child.state is State.RUNNING for child in snapshot.children):
             self._is_ready = True
             lines += ["READY=1", f"MAINPID={snapshot.pid}"]
-        elif (
-            self._is_reloading
-            and not snapshot.is_restarting
-            and all(child.state in _SETTLED for child in snapshot.children)
-        ):
+        elif self._is_reloading and _is_settled(snapshot):
             self._is_reloading = False
             lines.append("READY=1")
         status = _words(snapshot)
@@ -144,6 +140,10 @@ class Notifier:
             return False
         self._has_failed = False
         return True
+
+
+def _is_settled(snapshot: Snapshot) -> bool:
+    return not snapshot.is_restarting and all(child.state in _SETTLED for child in snapshot.children)
 
 
 def _words(snapshot: Snapshot) -> str:

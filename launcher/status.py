@@ -41,7 +41,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     children: tuple[ChildStatus, ...] = ()
     is_stopping: bool = False
     is_restarting: bool = False
-    """A restart that was asked for is under way; every child may be running meanwhile."""
+    """Restarts that somebody asked for are still to come, or under way."""
 
 
 Figures = Callable[[str, int | None], dict[str, Any]]

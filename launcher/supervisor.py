@@ -240,7 +240,7 @@ class Supervisor:
         while self._advance() if self._stop_by_s is None else self._stop_next():
             pass
         self._roster.note_spares(self._processes.spare_pids())
-        self._roster.note_restarting(self._reserve.is_restarting)
+        self._roster.note_restarting(is_restarting=self._reserve.is_restarting)
         if self._roster.take_change():
             snapshot = self._roster.snapshot(self._launch.first, is_stopping=self._stop_by_s is not None)
             self._launch.publish(snapshot)

@@ -31,7 +31,8 @@ MAX_HEADER_BYTES = 32 << 10
 # are counted with their framing here.
 MAX_READ_BYTES = 2 * MAX_BULK_BYTES
 MAINTENANCE_S = 1.0
-# With what comes after it, this is to stay below what the launcher grants a server: 4.4 s in a shutdown, 5 s in a restart.
+# With what comes after it, this has to stay below what the launcher grants a server: some 4.3 s in a shutdown, when the
+# ui has gone before it, and 5 s in a restart.
 DRAIN_S = 3.25
 # For requests of which only a part has come when the end begins, such as a header whose body is still on its way, and
 # for connections that were busy a moment ago: their next request gets an answer that says it is the last one.

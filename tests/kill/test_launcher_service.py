@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from launcher import remote
 from tests.kill.conftest import DEADLINE_S, Launch
 
 BOTH = {"server": "steady", "ui": "steady"}
@@ -73,14 +74,24 @@ def test_a_life_as_the_service_manager_hears_it(manager: FakeManager, launch: La
     assert manager.wait_for("STATUS=") == f"STATUS={url}; server RUNNING, ui RUNNING"
     for process in launched.tree():
         assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & process.environ().keys()
-    replaced = {launched.wait_for("child_ready", child=name)["child_pid"] for name in BOTH}
     launched.process.send_signal(signal.SIGHUP)
     manager.wait_for("RELOADING=1")
     manager.wait_for("READY=1")
-    assert not replaced & {process.pid for process in launched.tree()}, "all of them have been replaced by now"
+    assert remote.status(str(launched.socket))["children"][-1]["restarts"] == 1, "the last one's turn is over"
     launched.process.send_signal(signal.SIGTERM)
     manager.wait_for("STOPPING=1")
     assert launched.wait_for_exit() == 0
+
+
+def test_a_reload_that_is_abandoned_ends_as_well(manager: FakeManager, launch: Launch) -> None:
+    launched = launch({"server": "never_prepared"}, limits={"start_timeout_s": 2.0})
+    manager.wait_for("READY=1")
+
+    launched.process.send_signal(signal.SIGHUP)
+
+    manager.wait_for("RELOADING=1")
+    manager.wait_for("READY=1")
+    launched.wait_for("restart_abandoned", timeout_s=0.5)
 
 
 def test_a_loop_that_stands_still_sends_no_watchdog_ping(manager: FakeManager, launch: Launch) -> None:

@@ -87,6 +87,18 @@ def test_only_the_newest_are_kept(it: Reports) -> None:
     assert list(it.reports.last()) == ["ui", "server"]
 
 
+def test_the_one_just_written_is_the_newest_though_the_clock_was_set_back(it: Reports) -> None:
+    it.directory.mkdir()
+    for number in range(KEEP):
+        (it.directory / f"20990101T000000.{number:06}Z-server.json").write_text("{}")
+    names = it.of(KILLED)
+
+    assert len(names) == KEEP
+    assert names[0].endswith("-ui.json")
+    assert list(it.reports.last()) == ["ui", "server"]
+    assert it.reports.last()["ui"].endswith(names[0])
+
+
 def test_what_an_earlier_launcher_did_not_finish_is_cleared_away(tmp_path: Path) -> None:
     (tmp_path / "crashes").mkdir()
     (tmp_path / "crashes/.20200101T000000.000000Z-ui.json.tmp").write_text("{")

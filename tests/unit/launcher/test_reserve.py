@@ -121,6 +121,14 @@ def test_a_restart_spawns_prepares_and_replaces_also_without_spares() -> None:
     assert it.replaced == ["server"]
 
 
+def test_what_waits_for_its_first_start_is_not_restarted_ahead_of_its_turn() -> None:
+    it = Staged(state=State.STOPPED)
+    it.reserve.plan_restarts(["server"])
+    it.tend()
+    assert it.replaced == []
+    assert not it.reserve.is_restarting
+
+
 def test_a_successor_that_fails_ends_the_restart_with_its_reason() -> None:
     it = Staged()
     it.reserve.plan_restarts(["server"])

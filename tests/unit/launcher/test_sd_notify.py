@@ -52,7 +52,14 @@ def notifier(manager: FakeManager) -> Iterator[Notifier]:
     notifier.close()
 
 
-def snapshot(server: State, ui: State = State.RUNNING, *, is_stopping: bool = False, reason: str = "") -> Snapshot:
+def snapshot(
+    server: State,
+    ui: State = State.RUNNING,
+    *,
+    is_stopping: bool = False,
+    is_restarting: bool = False,
+    reason: str = "",
+) -> Snapshot:
     children = tuple(
         ChildStatus(name=name, state=state, pid=5, restarts=0, started_s=0.0, last_exit=None, reason=reason)
         for name, state in (("server", server), ("ui", ui))
@@ -66,6 +73,7 @@ def snapshot(server: State, ui: State = State.RUNNING, *, is_stopping: bool = Fa
         url="http://127.0.0.1:1340",
         children=children,
         is_stopping=is_stopping,
+        is_restarting=is_restarting,
     )
 
 
@@ -107,6 +115,19 @@ def test_a_reload_ends_when_all_is_settled(notifier: Notifier, manager: FakeMana
 
     notifier.publish(snapshot(State.FATAL))
     assert manager.heard()[0] == "READY=1"
+
+
+def test_a_reload_lasts_until_the_last_of_its_restarts(notifier: Notifier, manager: FakeManager) -> None:
+    notifier.publish(snapshot(State.RUNNING))
+    notifier.reloading()
+    manager.heard()
+
+    for state in (State.RUNNING, State.STOPPING, State.RUNNING):
+        notifier.publish(snapshot(state, is_restarting=True))
+    assert "READY=1" not in manager.heard()
+
+    notifier.publish(snapshot(State.RUNNING))
+    assert manager.heard() == ["READY=1"]
 
 
 def test_the_watchdog_hears_of_turns_of_the_loop_and_of_nothing_else(notifier: Notifier, manager: FakeManager) -> None:
