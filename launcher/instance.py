@@ -18,8 +18,10 @@ from ipc.endpoint import InstanceLock
 from ipc.errors import AddressError, AlreadyRunningError
 from launcher.errors import InstanceRunningError, refused
 from launcher.handover import InheritedFd
+from launcher.remains import STATE_LOCK, end_holders
 
 _WAIT_FOR_DYING_S = 3.0
+_DYING_TAKES_S = 1.5
 
 
 def lock_path(socket_path: str) -> str:
@@ -41,7 +43,7 @@ def locked(socket_path: str, state_dir: str) -> Iterator[Locks]:
         held = []
         for option, path in (
             (f"--socket {socket_path}", lock_path(socket_path)),
-            (f"--state-dir {state_dir}", str(Path(state_dir, "launcher.lock"))),
+            (f"--state-dir {state_dir}", str(Path(state_dir, STATE_LOCK))),
         ):
             lock = InstanceLock(path)
             _acquire(lock, option)
@@ -52,19 +54,31 @@ def locked(socket_path: str, state_dir: str) -> Iterator[Locks]:
 
 def _acquire(lock: InstanceLock, option: str) -> None:
     try:
-        try:
-            lock.acquire()
-        except AlreadyRunningError as error:
-            if error.pid is not None and is_alive(error.pid):
-                raise
-            # Its launcher was killed; children of it that are just dying still share the lock.
-            _wait_until_free(lock.path, _WAIT_FOR_DYING_S)
+        if _is_taken(lock):
+            return
+        # Its launcher was killed; processes of it that are just dying still share the lock.
+        waiter = _wait_until_free(lock.path, _DYING_TAKES_S)
+        if waiter.is_alive() and not _is_taken(lock):
+            end_holders(lock.path)
+            waiter.join(_WAIT_FOR_DYING_S - _DYING_TAKES_S)
+        if lock.fileno() < 0:
             lock.acquire()
     except AlreadyRunningError as error:
         holder = f"pid {error.pid}" if error.pid else "another process"
         raise InstanceRunningError(f"already running: {holder} uses {option}") from error
     except AddressError as error:
         raise refused(option, error) from error
+
+
+def _is_taken(lock: InstanceLock) -> bool:
+    """Take the lock; False if its holder is dead, and only processes of it are left. Raises AlreadyRunningError."""
+    try:
+        lock.acquire()
+    except AlreadyRunningError as error:
+        if error.pid is not None and is_alive(error.pid):
+            raise
+        return False
+    return True
 
 
 def is_alive(pid: int) -> bool:
@@ -75,11 +89,13 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def _wait_until_free(path: str, timeout_s: float) -> None:
+def _wait_until_free(path: str, timeout_s: float) -> threading.Thread:
+    """Wait for a lock; return who still waits for it if that took too long."""
     # flock has no timeout: a thread waits for it, and is left behind when it takes too long.
     waiter = threading.Thread(target=_touch_lock, args=(path,), name="lock-waiter", daemon=True)
     waiter.start()
     waiter.join(timeout_s)
+    return waiter
 
 
 def _touch_lock(path: str) -> None:

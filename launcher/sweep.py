@@ -21,7 +21,8 @@ MARK_BITS = 24
 _FIELD = b"Max file locks"
 _GUARD_TIMEOUT_S = 5.0
 _ROUND_S = 0.05  # a process that cannot die yet holds up the next look at the others for no longer
-_MAX_LOOKS = 20
+_MAX_LOOKS = 200
+_CLEAN_LOOKS = 2
 
 
 def mark_of(pid: int) -> int:
@@ -37,15 +38,20 @@ def mark_of(pid: int) -> int:
 def kill_marked(marks: range) -> list[int]:
     """Send SIGKILL to every process with one of `marks`, to those too that come to be meanwhile; return the pids."""
     killed: list[int] = []
-    was_clean = False
+    seen: set[int] = set()
+    clean_looks = 0
     for _look in range(_MAX_LOOKS):
-        found = [pid for pid in _pids() if pid not in killed and mark_of(pid) in marks]
-        fresh = [pid for pid in found if _kill(pid, marks)]
-        # Once is not enough: a process that is becoming a daemon may have been listed, fork and leave.
-        if was_clean and not fresh:
+        clean_looks += 1
+        for pid in _pids():
+            if pid in seen or mark_of(pid) not in marks:
+                continue
+            seen.add(pid)
+            clean_looks = 0
+            if _kill(pid, marks):
+                killed.append(pid)
+        # Once is not enough: a process that was listed may have forked and left before anybody looked at it.
+        if clean_looks == _CLEAN_LOOKS:
             break
-        was_clean = not fresh
-        killed += fresh
     return killed
 
 
@@ -60,7 +66,8 @@ def sweep(marks: range, timeout_s: float) -> bool:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    """Return all pids, the newest first: whoever forks to get away is met before it has done so."""
+    return sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True)
 
 
 def _kill(pid: int, marks: range) -> bool:

@@ -68,9 +68,9 @@ def test_the_children_of_a_dead_launcher_are_waited_for(tmp_path: Path, monkeypa
     is_waiting = threading.Event()
     wait_until_free = instance._wait_until_free
 
-    def wait(path: str, timeout_s: float) -> None:
+    def wait(path: str, timeout_s: float) -> threading.Thread:
         is_waiting.set()
-        wait_until_free(path, timeout_s)
+        return wait_until_free(path, timeout_s)
 
     monkeypatch.setattr(instance, "_wait_until_free", wait)
 
@@ -88,6 +88,7 @@ def test_the_children_of_a_dead_launcher_are_waited_for(tmp_path: Path, monkeypa
 
 def test_the_wait_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instance, "_WAIT_FOR_DYING_S", 0.05)
+    monkeypatch.setattr(instance, "_DYING_TAKES_S", 0.02)
     socket_path, state_dir = paths(tmp_path)
     holder = Holder(lock_path(socket_path))
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 
 from launcher import sweep
@@ -52,6 +53,7 @@ def test_a_mark_outlives_exec_a_new_session_and_an_empty_environment(start: Star
     process = start(MINE, "/bin/sh", "-c", script, stdout=subprocess.PIPE)
     assert process.stdout is not None
     pid = int(process.stdout.readline())
+    process.wait()  # it has the mark as well, as long as it lives
 
     assert mark_of(pid) == MINE
     assert kill_marked(MARKS) == [pid]
@@ -106,6 +108,22 @@ def test_a_sweep_reaches_those_who_fork_meanwhile(start: Start) -> None:
 
     assert sweep.sweep(MARKS, 10.0)
     assert kill_marked(MARKS) == []
+
+
+def test_a_sweep_catches_who_forks_to_get_away(start: Start) -> None:
+    """No process of it lives for a millisecond, so that none is where it was listed."""
+    start(MINE, sys.executable, "-S", "-c", "import os\nos.setsid()\nwhile True:\n if os.fork(): os._exit(0)").wait()
+
+    assert sweep.sweep(MARKS, 10.0)
+
+    assert not any(mark_of(pid) == MINE and is_alive(pid) for _ in range(50) for pid in sweep._pids())
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
