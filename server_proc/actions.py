@@ -55,7 +55,7 @@ def carry_out(action: Action, services: Services, payload: Payload) -> Payload:
         raise RequestError("disk_full", "nothing was stored: the server's disk is full") from error
     except DatabaseError as error:
         log.error("action_failed", type=payload.get("type"), reason=str(error))
-        raise RequestError("database_unavailable", "nothing was stored: the database cannot be used now") from error
+        raise RequestError("database_abandoned", "nothing was stored: the database cannot be used now") from error
 
 
 def answer_snapshot(services: Services, payload: Payload) -> Payload:

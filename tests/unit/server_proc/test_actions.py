@@ -183,7 +183,7 @@ def test_a_full_disk_is_told_apart(services, ask, monkeypatch):
 def test_a_database_that_cannot_be_used_is_logged_and_told(services, ask):
     services.database.close()
     with capture_logs() as logs:
-        assert refused(ask, "mark", personId="1")[0] == "database_unavailable"
+        assert refused(ask, "mark", personId="1")[0] == "database_abandoned"
     assert [line["event"] for line in logs] == ["action_failed"]
 
 
