@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ import msgspec
 
 from ipc.command import CommandError
 from launcher import remote
-from launcher.errors import EXIT_OK, EXIT_USAGE, LauncherError, SettingsError
+from launcher.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, LauncherError, SettingsError
 from launcher.origins import COMMAND_LINE, PREFIX, aside, blamed, origin, read_file
 from launcher.package_command import package_command
 from launcher.settings import LOG_FORMATS, LOG_LEVELS, UI_MODES, Settings, checked, socket_path_of
@@ -47,6 +48,12 @@ def main(
         return _complain(_explained(error), EXIT_USAGE)
     except (LauncherError, CommandError) as error:
         return _complain(str(error), error.exit_code)
+    except BrokenPipeError:
+        _abandon_stdout()
+        return EXIT_FAILED  # who has read enough knows
+    except OSError as error:
+        _abandon_stdout()
+        return _complain(str(error), EXIT_FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     return result if isinstance(result, int) else EXIT_OK
@@ -55,6 +62,26 @@ def main(
 def _complain(message: str, exit_code: int) -> int:
     print(f"axon: {' '.join(message.split())}", file=sys.stderr)
     return exit_code
+
+
+def _say(text: str) -> None:
+    """Print to stdout, now: what cannot be written is an error of this command and not of the interpreter's end."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _abandon_stdout()
+        raise LauncherError(f"cannot write to stdout: {error.strerror}") from error
+
+
+def _abandon_stdout() -> None:
+    """Send what stdout still holds nowhere: the interpreter tries again at its end, and would complain."""
+    with suppress(OSError):  # no descriptor is left: then it complains
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
 
 
 def _explained(error: click.ClickException) -> str:
@@ -153,7 +180,7 @@ def _paint(text: str, colour: str) -> str:
 def status(context: click.Context, socket: str | None, as_json: bool) -> None:
     """Show what runs."""
     found = remote.status(_instance(context, socket))
-    click.echo(msgspec.json.encode(found).decode() if as_json else table(found, _paint))
+    _say(msgspec.json.encode(found).decode() if as_json else table(found, _paint))
 
 
 @axon.command()
@@ -162,7 +189,7 @@ def status(context: click.Context, socket: str | None, as_json: bool) -> None:
 @click.pass_context
 def restart(context: click.Context, socket: str | None, child: str) -> None:
     """Replace a child's process: server, ui or all. Also revives a child that was given up."""
-    click.echo(f"restarting {', '.join(remote.restart(_instance(context, socket), child))}")
+    _say(f"restarting {', '.join(remote.restart(_instance(context, socket), child))}")
 
 
 @axon.command()
@@ -170,7 +197,7 @@ def restart(context: click.Context, socket: str | None, child: str) -> None:
 @click.pass_context
 def stop(context: click.Context, socket: str | None) -> None:
     """Stop the launcher and its children, and wait for that."""
-    click.echo(f"stopped, pid was {remote.stop(_instance(context, socket))}")
+    _say(f"stopped, pid was {remote.stop(_instance(context, socket))}")
 
 
 @axon.command()
@@ -214,5 +241,5 @@ def doctor(context: click.Context, socket: str | None, as_json: bool) -> int:
         settings, origins = msgspec.structs.replace(settings, socket=socket), {**origins, "socket": COMMAND_LINE}
     report = examine(Patient(settings=settings, origins=origins, environment=os.environ))
     # json, not msgspec: a path that is no UTF-8 is a finding, and no reason to fail.
-    click.echo(json.dumps(msgspec.to_builtins(report)) if as_json else render(report, _paint))
+    _say(json.dumps(msgspec.to_builtins(report)) if as_json else render(report, _paint))
     return report.exit_code

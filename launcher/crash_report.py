@@ -24,7 +24,10 @@ _LIBRARIES = {"pyside6": ("PySide6-Essentials", "PySide6"), "flask": ("Flask",),
 
 
 class Death(msgspec.Struct, frozen=True, kw_only=True):
-    """How a child's process ended. `hung`: why it was killed, if it had stopped answering."""
+    """How a child's process ended. `hung`: why it was killed, if it had stopped answering.
+
+    `was_waiting`: it was a spare or a successor, and another process acted as the child.
+    """
 
     child: str
     child_pid: int
@@ -32,6 +35,7 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     signal: str | None
     uptime_s: float
     was_asked_to_stop: bool = False
+    was_waiting: bool = False
     hung: str = ""
 
     @property
@@ -60,7 +64,7 @@ def describe_death(death: Death, evidence: Evidence, time: str, run_id: str) -> 
         "child": death.child,
         "child_pid": death.child_pid,
         "reason": "hung" if death.hung else "crashed",
-        "detail": death.hung or (f"killed by {death.signal}" if death.signal else f"exit code {death.exit_code}"),
+        "detail": _detail(death),
         "exit_code": death.exit_code,
         "signal": death.signal,
         "uptime_s": death.uptime_s,
@@ -69,6 +73,13 @@ def describe_death(death: Death, evidence: Evidence, time: str, run_id: str) -> 
         "dump": list(evidence.dump),
         "log": list(evidence.log),
     }
+
+
+def _detail(death: Death) -> str:
+    if death.hung:
+        return death.hung
+    words = f"killed by {death.signal}" if death.signal else f"exit code {death.exit_code}"
+    return f"{words}, while waiting for its turn" if death.was_waiting else words
 
 
 @functools.cache

@@ -76,7 +76,7 @@ class CrashReports:
         """Have a report written, if this death is worth one."""
         if death.is_abnormal:
             words = self._source.words_of(Origin(death.child, death.child_pid))
-            samples = self._source.samples(death.child)
+            samples = () if death.was_waiting else self._source.samples(death.child)  # they are of who acts
             self._noted.append(_Noted(death, words, samples, datetime.datetime.now(datetime.UTC)))
             self._wake.release()
 

@@ -163,6 +163,16 @@ class Supervisor:
             # The first of its kind: what it died of is what the child would die of.
             self.child_exited(process, status)
         else:
+            self._launch.note_death(
+                Death(
+                    child=process.name,
+                    child_pid=process.pid,
+                    exit_code=status.exit_code,
+                    signal=status.signal,
+                    uptime_s=round(time.monotonic() - process.started_s, 3),
+                    was_waiting=True,
+                )
+            )
             self._reserve.exited(process, status, time.monotonic())
 
     def child_exited(self, process: ChildProcess, status: ExitStatus) -> None:

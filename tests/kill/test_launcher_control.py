@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import pytest
 
@@ -303,3 +303,28 @@ def test_every_change_of_state_is_broadcast(launch: Launch) -> None:
 
         assert follower.next_state(1) == "STARTING"
         assert follower.next_state(1) == "RUNNING"
+
+
+@pytest.mark.parametrize("arguments", ["status", "status --json", "restart server", "doctor", "--help", "stop"])
+def test_a_stdout_that_takes_nothing_is_one_line_and_one_that_was_left_is_none(launch: Launch, arguments: str) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    command = [sys.executable, str(RUN), *arguments.split()]
+    if not arguments.startswith("-"):
+        command += ["--socket", str(launched.socket)]
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    with open("/dev/full", "w") as full, open(writer, "w") as left:
+        is_left = arguments != "stop" and run_into(command, left)
+        is_full = run_into(command, full)
+
+    assert is_left in (False, (1, ""))
+    code, words = is_full
+    assert (code, words.count("\n"), "No space left on device" in words) == (1, 1, True)
+
+
+def run_into(command: list[str], stdout: IO[str]) -> tuple[int, str]:
+    """Return exit code and stderr of a command whose stdout is this."""
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    return done.returncode, done.stderr

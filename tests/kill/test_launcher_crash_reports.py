@@ -59,6 +59,24 @@ def test_a_killed_child_is_reported_and_status_names_the_report(launch: Launch) 
     assert run(launched, "status").stdout.splitlines()[-1] == f"last crash report: {path}"
 
 
+def test_a_spare_that_crashes_is_reported_and_one_that_is_not_needed_is_not(launch: Launch) -> None:
+    launched = launch(BOTH)
+    pid = launched.wait_for("spare_ready", child="server")["child_pid"]
+
+    os.kill(pid, signal.SIGSEGV)
+
+    report = report_of(launched)
+    assert (report["child_pid"], report["signal"]) == (pid, "SIGSEGV")
+    assert report["dump"]
+    launched.wait_for("spare_ready", child="server")
+    launched.process.send_signal(signal.SIGHUP)
+    for child in BOTH:
+        launched.wait_for("child_ready", child=child)
+    launched.process.terminate()
+    assert launched.wait_for_exit() == 0
+    assert len(reports(launched)) == 1
+
+
 def test_an_exit_code_is_reported_with_the_last_two_hundred_lines(launch: Launch) -> None:
     launched = launch(entry("failing"), limits=ONCE)
 

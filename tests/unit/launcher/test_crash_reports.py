@@ -69,6 +69,14 @@ def test_a_report_is_written_for_us_alone_and_named(it: Reports) -> None:
     assert report["samples"] == [{"child": "ui"}]
 
 
+def test_who_was_only_waiting_has_a_report_without_the_figures_of_who_acts(it: Reports) -> None:
+    (name,) = it.of(Death(child="ui", child_pid=7, exit_code=None, signal="SIGSEGV", uptime_s=1.0, was_waiting=True))
+
+    report = json.loads((it.directory / name).read_text())
+    assert report["detail"] == "killed by SIGSEGV, while waiting for its turn"
+    assert report["samples"] == []
+
+
 def test_a_death_as_it_should_be_is_not_reported(it: Reports) -> None:
     assert it.of(STOPPED) == []
     assert it.reports.last() == {}
