@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from launcher.dropped_lines import DroppedLines
-from launcher.last_words import LastWords
+from launcher.last_words import MAX_LINES, LastWords, latest
 from launcher.log_events import LEVELS, Event, Origin, decode, events_of, to_line, utc_now
 from launcher.log_ring import LogRing
 from launcher.log_share import Share
@@ -38,6 +38,7 @@ class LogPipeline:
         self._last_words: dict[Origin, LastWords] = {}
         self._departed = self._own
         self._dropped = DroppedLines(self._say_dropped)
+        self._refused: list[tuple[Origin, bytes]] = []  # the end of the last chunk that exceeded a share
 
     def start(self, writers: Iterable[LogWriter]) -> None:
         """Start the writers; from now on lines go somewhere."""
@@ -64,12 +65,23 @@ class LogPipeline:
         kept = lines if words.is_dump_under_way else share.admitted(lines, self._clock(), are_last=are_last)
         if kept is not lines:
             self._dropped.add(origin, sum(1 for line in lines if line.strip()) - len(kept))
+        if words.is_dump_under_way or are_last:
+            kept = [*self._just_refused(origin, MAX_LINES - len(kept)), *kept]
+        elif lines:
+            self._refused = [] if kept is lines else [(origin, line) for line in latest(lines) if line not in kept]
         if kept or are_last:
             self._dropped.say()
         if are_last:
             self._last_words.pop(self._departed, None)
             self._departed = origin
         self._put(self._merged(origin, kept))
+
+    def _just_refused(self, origin: Origin, max_lines: int) -> list[bytes]:
+        """Return lines that are among a process's last after all: they came by themselves, before its dump."""
+        refused, self._refused = self._refused, []
+        lines = [line for whose, line in refused if whose == origin]
+        count = self._dropped.take_back(origin, min(len(lines), max(0, max_lines)))
+        return lines[len(lines) - count :]
 
     def last_words(self, origin: Origin) -> LastWords:
         """Return what a process said last, which is there until another one is gone too. Supervisor's thread."""
