@@ -86,7 +86,7 @@ def answer_people(services: Services, payload: Payload) -> Payload:
 
 
 def mark_by_hand(services: Services, payload: Payload) -> Payload:
-    """Record a mark whose source is the operator. A "duplicate" is none: "mark" is the one of the person that stands."""
+    """Record a mark whose source is the operator, unless another one of the person stands: a "duplicate"."""
     now_ms = services.now_ms()
     try:
         new = parse_new_mark(payload | {"source": MANUAL_SOURCE}, now_ms)
