@@ -129,6 +129,12 @@ def test_a_key_that_is_none_is_422(post, services, key):
     assert stored(services) == []
 
 
+def test_a_wrong_key_and_wrong_fields_are_listed_in_one_answer(post):
+    options = keyed("x" * 300)
+    assert problem(post(body={"personId": 5}, **options), 422) == ["personId", "Idempotency-Key"]
+    assert problem(post(BATCH, body={"marks": []}, **options), 422) == ["marks", "Idempotency-Key"]
+
+
 def test_a_key_and_its_mark_are_stored_together_or_not_at_all(post, services, database):
     with database.write() as transaction:
         transaction.connection.execute(
