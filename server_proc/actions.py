@@ -15,9 +15,11 @@ from ipc import Limits, RequestError, SocketServer
 from server_proc.action_fields import Fields
 from server_proc.database_errors import DatabaseError, DatabaseFullError
 from server_proc.marks import mark_message, parse_new_mark
+from server_proc.metrics import DUPLICATE, REJECTED
 from server_proc.people import person_message
 from server_proc.problems import WrongFieldsError
 from server_proc.services import Services
+from server_proc.store import Outcome
 from server_proc.voids import AlreadyVoidedError, NewVoid, UnknownMarkError, void_message
 
 DEFAULT_SNAPSHOT_MARKS = 500
@@ -84,12 +86,21 @@ def answer_people(services: Services, payload: Payload) -> Payload:
 
 
 def mark_by_hand(services: Services, payload: Payload) -> Payload:
-    """Record a mark whose source is the operator."""
+    """Record a mark whose source is the operator, unless another one of the person stands: a "duplicate"."""
     now_ms = services.now_ms()
-    new = parse_new_mark(payload | {"source": MANUAL_SOURCE}, now_ms)
-    mark, is_new = services.store.record(new, now_ms)
+    try:
+        new = parse_new_mark(payload | {"source": MANUAL_SOURCE}, now_ms)
+        with services.database.write() as transaction:
+            recorded = services.store.record_in(transaction, new, now_ms)
+    except WrongFieldsError:
+        services.metrics.marks_not_stored(REJECTED)
+        raise
+    is_new = recorded.outcome is Outcome.CREATED
+    if not is_new:
+        services.metrics.marks_not_stored(DUPLICATE)
     _announce(services, "mark", is_new=is_new)
-    return {"type": "mark", "isNew": is_new, "mark": mark_message(mark)}
+    answer = {"type": "mark", "isNew": is_new, "mark": mark_message(recorded.mark)}
+    return answer | {"duplicate": True} if recorded.outcome is Outcome.DUPLICATE else answer
 
 
 def void_mark(services: Services, payload: Payload) -> Payload:

@@ -7,6 +7,7 @@ come in groups, as from a bus. Some hold their card up twice, and some readers s
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import random
 from collections.abc import Iterator
@@ -102,8 +103,11 @@ def _repeat(first: Arrival, number: int, plan: Plan, chance: random.Random) -> A
 
 
 def _people(count: int, chance: random.Random) -> Iterator[str]:
-    """Yield everybody once in a random order, then again in another: nobody comes twice while others are missing."""
+    """Yield everybody once in a random order, then in each further round others as many: nobody comes twice unplanned.
+
+    A second mark of a person within the server's cool-down would be a duplicate that nobody has planned.
+    """
     ids = [f"P{number:04d}" for number in range(1, count + 1)]
-    while True:
+    for further in itertools.count(1):
         chance.shuffle(ids)
-        yield from ids
+        yield from ids if further == 1 else (f"{person}-{further}" for person in ids)

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+import structlog
+
 from ipc.command import CommandContext, CommandError
 from server_proc.database import DATABASE_NAME, open_database
 from server_proc.database_errors import DatabaseError
@@ -30,6 +32,8 @@ class Parser(argparse.ArgumentParser):
 
 def devices(arguments: list[str], context: CommandContext) -> int:
     """Add, list or revoke the keys of devices. The server may run meanwhile, or not."""
+    # What is wrong is said in one line at the end; stdout is for the key alone.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     options = _devices_parser().parse_args(arguments)
     state_dir = Path(options.state_dir).expanduser().absolute() if options.state_dir else Path(context.state_dir)
     path = state_dir / DATABASE_NAME

@@ -17,6 +17,7 @@ from waitress.task import ErrorTask, WSGITask  # type: ignore[import-untyped]
 from waitress.utilities import Error  # type: ignore[import-untyped]
 
 from server_proc.host_gate import REACHED_AT, TARGET_HOST
+from server_proc.json_body import MAX_BODY_BYTES, MAX_BULK_BYTES
 from server_proc.problems import PROBLEM_TYPE, ProblemError, encode_problem, status_line
 from server_proc.request_log import new_request_id
 
@@ -26,6 +27,8 @@ DISCARD_S = 3.0
 RECEIVE_S = 15.0
 # A connection that was used so lately is going to be used again.
 BUSY_S = 1.0
+
+TOO_LARGE = f"The body may have at most {MAX_BODY_BYTES} bytes, that of a batch or an import {MAX_BULK_BYTES}."
 
 log = structlog.get_logger()
 
@@ -53,7 +56,9 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
         # Some of waitress's reasons end with the line of the request in quotes, and that may hold a device's key.
         reason = error.body.partition(' "')[0]
         log.info("request_refused", status=error.code, reason=reason, request_id=request_id)
-        body = encode_problem(ProblemError(error.code, f"{reason}."), request_id)
+        # waitress has one limit for all routes and does not know the lower ones.
+        detail = TOO_LARGE if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else f"{reason}."
+        body = encode_problem(ProblemError(error.code, detail), request_id)
         if (on_refused := self.channel.server.on_refused) is not None:
             on_refused(error.code)
         self.status = status_line(error.code)

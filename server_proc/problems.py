@@ -6,11 +6,14 @@ that never reach the application all speak alike. Runs on whichever thread met t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+First = TypeVar("First")
+Second = TypeVar("Second")
 
 PROBLEM_TYPE = "application/problem+json"
 # How many the sentence names; the list behind it is complete.
@@ -42,6 +45,22 @@ class WrongFieldsError(ProblemError):
         names = [error.field if error.line is None else f"{error.field} on line {error.line}" for error in errors]
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, f"Wrong: {', '.join(names[:MAX_NAMES])}{more}.", errors)
+
+
+def both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+    """Return what the two return. Raises WrongFieldsError listing the wrong fields of either."""
+    errors: list[FieldError] = []
+    try:
+        one = first()
+    except WrongFieldsError as error:
+        errors += error.errors
+    try:
+        other = second()
+    except WrongFieldsError as error:
+        errors += error.errors
+    if errors:
+        raise WrongFieldsError(errors)
+    return one, other
 
 
 def encode_problem(problem: ProblemError, request_id: str | None = None) -> bytes:

@@ -6,12 +6,24 @@ An argument that was passed over in silence would mean an answer to another ques
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
 
 from server_proc.marks import text_fault
 from server_proc.problems import FieldError
 from server_proc.timestamps import TimestampError, parse_timestamp_ms
 
 Pairs = Iterable[tuple[str, str]]
+
+
+def query_pairs(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the names and texts of a request's query string; what is not UTF-8 in a text is kept as lone surrogates.
+
+    Flask's `request.args` would make `%FF` the text "%FF", which may be somebody.
+    """
+    query = environ.get("QUERY_STRING", "").encode("latin-1").decode(errors="surrogateescape")
+    pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    return [(name.encode(errors="backslashreplace").decode(), text) for name, text in pairs]
 
 
 class QueryArguments:
@@ -34,7 +46,8 @@ class QueryArguments:
     def text(self, name: str) -> str | None:
         text = self._values.get(name)
         if text is not None and (fault := text_fault(text)) is not None:
-            self.errors.append(FieldError(name, fault))
+            is_utf8 = text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+            self.errors.append(FieldError(name, fault if is_utf8 else "must be percent-encoded UTF-8"))
         return text
 
     def moment_ms(self, name: str) -> int | None:

@@ -39,10 +39,28 @@ def answer_once(
         if keyed is None:
             return make(transaction)
         if (stored := recall(transaction.connection, keyed, now_ms)) is not None:
-            return Answer(status=HTTPStatus.OK, body=stored, duplicate=1)
+            return _repeated(stored)
         answer = make(transaction)
         remember(transaction.connection, keyed, answer.body, now_ms)
         return answer
+
+
+class _Counted(msgspec.Struct):
+    """What the answer to a batch says of its marks; that to a single mark has no "created"."""
+
+    created: int | None = None
+    duplicate: int | bool = False
+    rejected: int = 0
+
+
+def _repeated(body: bytes) -> Answer:
+    """Return an answer once more: what was created then is asked for in vain now."""
+    before = msgspec.json.decode(body, type=_Counted)
+    if before.created is None:
+        return Answer(status=HTTPStatus.OK, body=body, duplicate=1)
+    return Answer(
+        status=HTTPStatus.OK, body=body, duplicate=before.created + before.duplicate, rejected=before.rejected
+    )
 
 
 def record_mark(store: MarkStore, transaction: Transaction, new: NewMark, now_ms: int) -> Answer:

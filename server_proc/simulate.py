@@ -9,6 +9,7 @@ import ipaddress
 import math
 import random
 import re
+import signal
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -53,12 +54,15 @@ def run(options: argparse.Namespace, context: CommandContext) -> int:
     )
     is_terminal = sys.stderr.isatty()
     simulator = Simulator(target, _show_live if is_terminal else lambda _figures: None)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout 60 run.py simulate` wants them too
     try:
         simulator.run(arrivals(plan))
     except KeyboardInterrupt:
         pass  # whoever has seen enough wants the figures
     except Unauthorized as error:
         raise CommandError(f"simulate: {url}: {error} Give it with --key-file FILE.") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if is_terminal:
         print("\r\x1b[K", end="", file=sys.stderr)
     print(summary(simulator.figures, seed))

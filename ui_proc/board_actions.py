@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QInputDialog, QWidget
 
 from ipc import PayloadError, RequestError, SocketManager
 from ui_proc.state import Mark
+from ui_proc.wording import local_time
 
 Ask = Callable[[str, str, str], str | None]
 # The server may have done what it was asked for and died before it said so: asked again with the same id, it says so.
@@ -66,6 +69,8 @@ class BoardActions(QObject):
     def _answered(self, payload: dict[str, Any], attempt: int, reply: dict[str, Any] | RequestError) -> None:
         if not isinstance(reply, RequestError):
             log.info("action_done", action=payload["type"])
+            if reply.get("duplicate") is True:
+                self.refused.emit(_already_marked(reply))
         elif reply.code in REPEATED and attempt < REPETITIONS:
             self._request(payload, attempt + 1)
         else:
@@ -77,6 +82,17 @@ def ask_in_dialog(parent: QWidget, title: str, question: str, text: str) -> str 
     """Ask for one line of text in a dialog."""
     entered, is_accepted = QInputDialog.getText(parent, title, question, text=text)
     return entered.strip() if is_accepted else None
+
+
+def _already_marked(reply: dict[str, Any]) -> str:
+    """Say which mark of the person stands."""
+    try:
+        mark = msgspec.convert(reply.get("mark"), Mark)
+    except msgspec.ValidationError:
+        return "The person is already marked."
+    at = local_time(mark.timestamp, datetime.now().astimezone().date())
+    by = "" if mark.source is None else f" ({mark.source})"
+    return f"{mark.person_id} is already marked at {at}{by}."
 
 
 def _new_id() -> str:

@@ -11,13 +11,14 @@ from flask import Blueprint, Response, request
 
 from server_proc.batch import parse_batch
 from server_proc.database import Transaction
-from server_proc.idempotency import KEY_FIELD, keyed_request
+from server_proc.idempotency import KEY_FIELD, KeyedRequest, keyed_request
 from server_proc.json_answer import encoded_json_answer, json_answer
 from server_proc.json_body import MAX_BULK_BYTES, read_json_object
 from server_proc.mark_query import parse_mark_query
 from server_proc.marks import mark_message, parse_new_mark
 from server_proc.metrics import DUPLICATE, REJECTED
-from server_proc.problems import ProblemError
+from server_proc.problems import ProblemError, both
+from server_proc.query_arguments import query_pairs
 from server_proc.recording import Answer, answer_once, record_batch, record_mark
 from server_proc.request_log import REQUEST_ID
 from server_proc.services import Services
@@ -33,20 +34,24 @@ def attendance_blueprint(services: Services) -> Blueprint:
         now_ms = services.now_ms()
         with _rejections_counted(services):
             body = read_json_object(request)
-            new = parse_new_mark(body, now_ms, request.environ.get(REQUEST_ID))
-            return _recorded(services, body, now_ms, partial(record_mark, services.store, new=new, now_ms=now_ms))
+            new, keyed = both(
+                lambda: parse_new_mark(body, now_ms, request.environ.get(REQUEST_ID)), lambda: _keyed(body)
+            )
+            return _recorded(services, keyed, now_ms, partial(record_mark, services.store, new=new, now_ms=now_ms))
 
     @blueprint.post(f"{PATH}:batch")
     def post_batch() -> Response:
         now_ms = services.now_ms()
         with _rejections_counted(services):
             body = read_json_object(request, MAX_BULK_BYTES)
-            marks = parse_batch(body, now_ms, request.environ.get(REQUEST_ID))
-            return _recorded(services, body, now_ms, partial(record_batch, services.store, marks=marks, now_ms=now_ms))
+            marks, keyed = both(
+                lambda: parse_batch(body, now_ms, request.environ.get(REQUEST_ID)), lambda: _keyed(body)
+            )
+            return _recorded(services, keyed, now_ms, partial(record_batch, services.store, marks=marks, now_ms=now_ms))
 
     @blueprint.get(PATH)
     def list_marks() -> Response:
-        query = parse_mark_query(request.args.items(multi=True))
+        query = parse_mark_query(query_pairs(request.environ))
         marks = services.store.list_marks(query)
         next_after_seq = marks[-1].mark_seq if marks else query.after_seq
         return json_answer({"marks": [mark_message(mark) for mark in marks], "nextAfterSeq": next_after_seq})
@@ -63,8 +68,13 @@ def _rejections_counted(services: Services) -> Iterator[None]:
         raise
 
 
-def _recorded(services: Services, body: dict[str, Any], now_ms: int, make: Callable[[Transaction], Answer]) -> Response:
-    keyed = keyed_request(request.headers.get(KEY_FIELD), request.path, body)
+def _keyed(body: dict[str, Any]) -> KeyedRequest | None:
+    return keyed_request(request.headers.get(KEY_FIELD), request.path, body)
+
+
+def _recorded(
+    services: Services, keyed: KeyedRequest | None, now_ms: int, make: Callable[[Transaction], Answer]
+) -> Response:
     answer = answer_once(services.database, keyed, now_ms, make)
     if answer.created:
         services.hub.announce()

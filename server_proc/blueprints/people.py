@@ -15,7 +15,7 @@ from server_proc.new_person import parse_new_person
 from server_proc.people import Person
 from server_proc.people_csv import parse_people
 from server_proc.problems import FieldError, ProblemError, WrongFieldsError
-from server_proc.query_arguments import QueryArguments
+from server_proc.query_arguments import QueryArguments, query_pairs
 from server_proc.services import Services
 from server_proc.timestamps import format_timestamp
 
@@ -44,7 +44,7 @@ def people_blueprint(services: Services) -> Blueprint:
 
     @blueprint.get(PATH)
     def list_people() -> Response:
-        arguments = QueryArguments(request.args.items(multi=True), ("after", "limit"))
+        arguments = QueryArguments(query_pairs(request.environ), ("after", "limit"))
         after = arguments.text("after")
         limit = arguments.number("limit", (1, MAX_LIMIT), DEFAULT_LIMIT)
         if arguments.errors:

@@ -264,7 +264,9 @@ def test_a_client_that_sends_far_too_much_can_still_read_why(connect_raw, framin
         chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
         head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         raw.sendall(head + chunk * (size_bytes // 0x10000) + b"0\r\n\r\n")
-    problem(raw, 413)
+    assert problem(raw, 413)["detail"] == http_channel.TOO_LARGE
+    assert "65536" in http_channel.TOO_LARGE
+    assert "1048576" in http_channel.TOO_LARGE
 
 
 @pytest.mark.usefixtures("serving")

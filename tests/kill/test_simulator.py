@@ -55,13 +55,21 @@ def test_no_mark_is_lost_or_doubled_while_the_server_is_killed(product: Product)
     assert said["sent"] == said["accepted"] > 200
     people = stored_people(product)
     assert len(people) == said["accepted"]
-    assert len(set(people)) == len(people)  # 1000 people, and nobody comes twice while others are missing
+    assert len(set(people)) == len(people)  # 1000 people, and nobody comes twice
 
 
-def test_ctrl_c_ends_it_with_the_summary(product: Product) -> None:
+def test_a_duplicate_is_one_that_was_planned_however_few_people_there_are(product: Product) -> None:
+    out, err = simulate(product, "--rate", "60", "--for", "2s", "--people", "5").communicate(timeout=60)
+    assert err == ""
+    said = counts(out)
+    assert (said["duplicate"], said["accepted"]) == (0, said["sent"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_it_with_the_summary(product: Product, number: signal.Signals) -> None:
     simulation = simulate(product, "--rate", "50", "--for", "1h")
     product.wait_for("request_handled", route="/api/attendance", status=201)
-    simulation.send_signal(signal.SIGINT)
+    simulation.send_signal(number)
     out, _err = simulation.communicate(timeout=30)
     assert simulation.returncode == 0
     assert counts(out)["accepted"] >= 1

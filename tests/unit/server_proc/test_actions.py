@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -10,6 +11,7 @@ from server_proc import actions
 from server_proc.actions import ACTIONS, action_logger, carry_out, register_actions
 from server_proc.database_errors import DatabaseFullError
 from server_proc.marks import NewMark, mark_message
+from server_proc.store import MarkStore
 
 NOW_MS = 1_769_846_400_500
 DAY_MS = 24 * 60 * 60 * 1000
@@ -103,6 +105,30 @@ def test_a_mark_by_hand_that_comes_twice_is_recorded_once(ask, outbox):
     assert outbox.newest == 1
 
 
+def test_a_mark_by_hand_within_the_cool_down_says_so_and_names_the_mark_that_stands(services, outbox, database, clock):
+    services = msgspec.structs.replace(services, store=MarkStore(database, outbox, 60_000))
+    first = carry_out(ACTIONS["mark"], services, {"type": "mark", "personId": "1", "id": "a"})
+    assert "duplicate" not in first
+    clock.now_s += 30
+    again = carry_out(ACTIONS["mark"], services, {"type": "mark", "personId": "1", "id": "b"})
+    assert again == {"type": "mark", "isNew": False, "mark": first["mark"], "duplicate": True}
+    assert "duplicate" not in carry_out(ACTIONS["mark"], services, {"type": "mark", "personId": "1", "id": "a"})
+    assert outbox.newest == 1
+
+
+def test_marks_by_hand_that_are_not_stored_are_counted(services, ask):
+    def counted(result):
+        return services.metrics.registry.get_sample_value("axon_marks_total", {"result": result})
+
+    ask("mark", personId="1", id="a")
+    assert (counted("duplicate"), counted("rejected")) == (0, 0)
+    ask("mark", personId="1", id="a")
+    assert (counted("duplicate"), counted("rejected")) == (1, 0)
+    wrong_fields(ask, "mark", personId="")
+    wrong_fields(ask, "mark", personId="2", id="a")
+    assert (counted("duplicate"), counted("rejected")) == (1, 2)
+
+
 def test_every_wrong_field_of_a_mark_is_named(ask):
     assert wrong_fields(ask, "mark", personId="", timestamp="yesterday", id=3) == ["personId", "id", "timestamp"]
     assert wrong_fields(ask, "mark") == ["personId"]
@@ -176,7 +202,7 @@ def test_a_full_disk_is_told_apart(services, ask, monkeypatch):
     def refuse(*_arguments):
         raise DatabaseFullError("full")
 
-    monkeypatch.setattr(services.store, "record", refuse)
+    monkeypatch.setattr(services.store, "record_in", refuse)
     assert refused(ask, "mark", personId="1")[0] == "disk_full"
 
 

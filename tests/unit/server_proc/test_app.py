@@ -340,3 +340,16 @@ def test_no_page_is_ever_allowed_in_by_cors(client, method, path, origin):
     answer = client.open(path, method=method, headers=asked, base_url="http://localhost:1340")
     assert not [name for name, _ in answer.headers if name.lower().startswith("access-control")]
     assert (answer.status_code == 403) == (origin != "http://localhost:1340")
+
+
+@pytest.mark.parametrize(("path", "field"), [("/api/attendance", "person"), ("/api/people", "after")])
+@pytest.mark.parametrize("text", ["%FF", "a%C3", "%ED%B3%BF"])
+def test_a_text_in_a_query_that_is_not_utf_8_is_422_by_name(client, path, field, text):
+    answer = client.get(path, query_string=f"{field}={text}", base_url="http://localhost:1340")
+    assert problem(answer, 422) == [field]
+    assert "UTF-8" in answer.json["errors"][0]["message"]
+    answer = client.get(path, query_string=f"{text}=1", base_url="http://localhost:1340")
+    assert problem(answer, 422)[0].isprintable()
+    for right in ("%25FF", "%C3%AB+b", "Zo\u00eb"):
+        query = f"{field}={right}&limit=7"
+        assert client.get(path, query_string=query, base_url="http://localhost:1340").status_code == 200

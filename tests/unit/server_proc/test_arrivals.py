@@ -45,10 +45,15 @@ def test_in_bursts_they_come_in_groups():
     assert close_together(list(arrivals(plan(**slow)))) < 0.5
 
 
-def test_nobody_comes_twice_while_others_are_missing():
+def test_nobody_comes_twice_unplanned_and_each_round_has_everybody():
     people = [arrival.person for arrival in arrivals(plan())]
-    for start in range(0, 1000, 100):
-        assert len(set(people[start : start + 100])) == 100
+    assert len(set(people)) == len(people) > 1000
+    rounds = [people[start : start + 100] for start in range(0, 1000, 100)]
+    assert sorted(rounds[0])[:2] == ["P0001", "P0002"]
+    assert sorted(rounds[1])[:2] == ["P0001-2", "P0002-2"]
+    for number, each in enumerate(rounds[1:], 2):
+        assert sorted(each) == [f"{person}-{number}" for person in sorted(rounds[0])]
+    assert [person.partition("-")[0] for person in rounds[1]] != rounds[0]
 
 
 def test_a_repetition_is_the_same_mark_or_the_same_person_a_little_later():

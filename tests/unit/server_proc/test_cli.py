@@ -1,11 +1,20 @@
 """`run.py devices`, as the operator sees it."""
 
 import pytest
+import structlog
 
 from ipc.command import CommandContext, CommandError
 from server_proc.cli import devices
 from server_proc.database import open_database
+from server_proc.database_errors import DatabaseFullError
 from server_proc.devices import DeviceStore
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
@@ -86,6 +95,17 @@ def test_a_name_that_is_taken(run):
     run("add", "door")
     with pytest.raises(CommandError, match="already"):
         run("add", "door")
+
+
+def test_a_log_line_does_not_get_among_the_keys(run, capsys, monkeypatch):
+    def refuse(*_arguments):
+        structlog.get_logger().error("disk_full")
+        raise DatabaseFullError("the disk is full")
+
+    monkeypatch.setattr(DeviceStore, "add", refuse)
+    with pytest.raises(CommandError, match="the disk is full"):
+        run("add", "door")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_state_directory_that_cannot_be(run, tmp_path):

@@ -129,6 +129,12 @@ def test_a_key_that_is_none_is_422(post, services, key):
     assert stored(services) == []
 
 
+def test_a_wrong_key_and_wrong_fields_are_listed_in_one_answer(post):
+    options = keyed("x" * 300)
+    assert problem(post(body={"personId": 5}, **options), 422) == ["personId", "Idempotency-Key"]
+    assert problem(post(BATCH, body={"marks": []}, **options), 422) == ["marks", "Idempotency-Key"]
+
+
 def test_a_key_and_its_mark_are_stored_together_or_not_at_all(post, services, database):
     with database.write() as transaction:
         transaction.connection.execute(
@@ -206,6 +212,29 @@ def test_a_batch_with_a_key_is_answered_with_the_same_bytes(post, services, cloc
     assert (first.status_code, again.status_code) == (200, 200)
     assert again.data == first.data
     assert len(stored(services)) == 1
+
+
+@pytest.mark.parametrize("options", [{}, keyed("k")])
+def test_a_repeated_batch_counts_as_many_marks_as_it_has(post, services, options):
+    def counted():
+        results = ("duplicate", "rejected")
+        return [services.metrics.registry.get_sample_value("axon_marks_total", {"result": each}) for each in results]
+
+    body = {"marks": [*marks("1", "2", "3")["marks"], {"personId": "1"}, {"personId": ""}]}
+    post(BATCH, body=body, **options)
+    assert counted() == [1, 1]
+    post(BATCH, body=body, **options)
+    assert counted() == [5, 2]
+
+
+@pytest.mark.parametrize("person", ["1", "2"])
+def test_a_repeated_mark_with_a_key_counts_one_duplicate(post, services, person):
+    post(body={"personId": "1"})
+    before = services.metrics.registry.get_sample_value("axon_marks_total", {"result": "duplicate"})
+    for _ in range(2):
+        post(body={"personId": person}, **keyed("k"))
+    after = services.metrics.registry.get_sample_value("axon_marks_total", {"result": "duplicate"})
+    assert after - before == {"1": 2, "2": 1}[person]
 
 
 def test_wrong_marks_are_rejected_with_their_fields_and_the_others_stored(post, services):

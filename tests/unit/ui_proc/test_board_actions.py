@@ -1,5 +1,7 @@
 """BoardActions: what the operator is asked, and what the server is."""
 
+from datetime import datetime
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -58,6 +60,31 @@ def test_a_person_is_renamed_beginning_with_the_name_so_far(actions, manager, op
     actions.rename("1", "Ada")
     assert asked(manager) == {"type": "rename", "personId": "1", "name": "Ada Lovelace"}
     assert operator.questions[0][2] == "Ada"
+
+
+def test_who_is_marked_already_is_said_with_the_time_in_local_words(actions, manager, qtbot):
+    actions.mark_by_hand()
+    at = datetime.now().astimezone().replace(microsecond=0)
+    mark = {"type": "attendance", "id": "a", "markSeq": 7, "personId": "12345", "source": "door"}
+    mark |= {"timestamp": at.isoformat(), "receivedAt": at.isoformat()}
+    with qtbot.waitSignal(actions.refused) as told:
+        manager.answer({"type": "mark", "isNew": False, "duplicate": True, "mark": mark})
+    assert told.args == [f"12345 is already marked at {at:%H:%M:%S} (door)."]
+
+
+@pytest.mark.parametrize("mark", [{}, {"mark": 5}, {"mark": {"type": "attendance"}}])
+def test_a_duplicate_without_its_mark_is_said_as_well(actions, manager, qtbot, mark):
+    actions.mark_by_hand()
+    with qtbot.waitSignal(actions.refused) as told:
+        manager.answer({"type": "mark", "isNew": False, "duplicate": True, **mark})
+    assert told.args == ["The person is already marked."]
+
+
+@pytest.mark.parametrize("reply", [{"isNew": True}, {"isNew": False}])
+def test_a_mark_that_was_recorded_now_or_by_this_very_request_is_nothing_to_tell(actions, manager, qtbot, reply):
+    actions.mark_by_hand()
+    with qtbot.assertNotEmitted(actions.refused):
+        manager.answer({"type": "mark", **reply})
 
 
 @pytest.mark.parametrize("answer", [None, "", "Ada"])
