@@ -74,7 +74,7 @@ def run(context: ChildContext) -> int:
         except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
             raise ChildSetupError(str(error)) from error
         except DatabaseError as error:
-            log.error("database_unavailable", reason=str(error))
+            log.error("database_abandoned", reason=str(error))
             return EXIT_DATABASE_UNAVAILABLE
 
 
