@@ -154,7 +154,7 @@ class GroupCommit:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if isinstance(translate(error), DatabaseBusyError) and not is_hasty:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY and not is_hasty:
                 self._times_locked += 1
             raise
         finally:

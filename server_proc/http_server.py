@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
 from server_proc.http_channel import Channel
-from server_proc.http_crowd import CONNECTION_LIMIT, CROWDED, accept_many, make_room
+from server_proc.http_crowd import CONNECTION_LIMIT, CROWDED, accept_many, accept_without_files, make_room
 from server_proc.json_body import MAX_BULK_BYTES
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class HttpServer:
             ident="axon",
         )
         self._server.channel_class = Channel
+        self._server.accept = accept_without_files(self._server.accept, self._server.active_channels.values)
         self._server.handle_accept = accept_many(self._server)
         self._server.is_draining = False
         self._server.answered = 0

@@ -25,6 +25,7 @@ from server_proc.database_errors import DatabaseError, DatabaseUnusableError
 from server_proc.device_gate import DeviceGate
 from server_proc.devices import DeviceStore
 from server_proc.host_gate import HostGate, HostRules, is_loopback, is_wildcard
+from server_proc.http_crowd import raise_file_limit
 from server_proc.http_server import HttpServer
 from server_proc.hub import Hub
 from server_proc.integrity import check_once
@@ -58,6 +59,7 @@ def run(context: ChildContext) -> int:
     What takes time and needs no settings comes first: it is done in a spare, while its predecessor works.
     """
     route_waitress_logging()
+    raise_file_limit()
     listener, http_socket = _handed_sockets(context)
     with closing(HttpServer(_nothing_mounted, http_socket, context.released)) as http:
         if not context.wait_for_go():

@@ -1,8 +1,22 @@
 """Who makes room when there are too many connections, and how many are taken at a time."""
 
+import errno
+import resource
 from types import SimpleNamespace
 
-from server_proc.http_crowd import ACCEPTED_AT_ONCE, CONNECTION_LIMIT, CROWDED, accept_many, make_room
+import pytest
+from structlog.testing import capture_logs
+
+from server_proc.http_crowd import (
+    ACCEPTED_AT_ONCE,
+    CONNECTION_LIMIT,
+    CROWDED,
+    EPISODE_S,
+    accept_many,
+    accept_without_files,
+    connection_limit,
+    make_room,
+)
 
 
 def channel(last_activity, was_answered=False, owes_nothing=True, will_close=False):
@@ -63,3 +77,34 @@ def test_all_that_wait_are_taken_up_to_a_limit():
     assert accepting(0).calls == 1
     assert len(accepting(1000).active_channels) == ACCEPTED_AT_ONCE
     assert CROWDED + ACCEPTED_AT_ONCE < CONNECTION_LIMIT
+
+
+def test_where_no_file_can_be_opened_the_quietest_goes_and_the_log_says_so_once_an_episode():
+    now_s = [1000.0]
+    channels = [channel(number) for number in range(5)]
+
+    def accept():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    accept_or_make_room = accept_without_files(accept, lambda: channels, lambda: now_s[0])
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert accept_or_make_room() is None
+        assert closed(channels) == [0, 1, 2]
+        assert len(logs) == 1
+        now_s[0] += EPISODE_S
+        accept_or_make_room()
+    assert [line["event"] for line in logs] == ["connection_refused"] * 2
+
+
+def test_other_errors_of_accepting_stay_what_they_are():
+    def accept():
+        raise OSError(errno.ENOTSOCK, "Not a socket")
+
+    with pytest.raises(OSError, match="Not a socket"):
+        accept_without_files(accept, list)()
+
+
+def test_there_are_no_more_connections_than_files():
+    assert connection_limit(resource.RLIM_INFINITY) == connection_limit(1 << 20) == 512
+    assert connection_limit(400) == 272
