@@ -17,6 +17,7 @@ from launcher.policy_types import (
     BecameReady,
     Event,
     Exited,
+    FellSilent,
     KillRequested,
     RestartRequested,
     SendSignal,
@@ -155,6 +156,11 @@ class Tree(RuleBasedStateMachine):
     @rule(name=NAMES)
     def restart_is_asked_for(self, name: str) -> None:
         self.restarts.add(name)
+        self.settle()
+
+    @rule(name=NAMES)
+    def falls_silent(self, name: str) -> None:
+        self.feed(name, FellSilent("no heartbeat for 5 s"))
         self.settle()
 
     @rule(name=NAMES)
