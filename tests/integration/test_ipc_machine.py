@@ -227,7 +227,7 @@ def test_a_message_larger_than_what_the_socket_takes_at_once(open_server, open_c
     assert listener.wait_for_payloads(1) == [payload]
 
 
-@pytest.mark.parametrize("max_frame_bytes", [300, 2000, 1 << 17])
+@pytest.mark.parametrize("max_frame_bytes", [1024, 2000, 1 << 17])
 def test_small_frames_on_both_sides_also_hold_a_backlog(open_server, socket_path, max_frame_bytes):
     """What piles up while one side is busy is sent in frames that the other side takes."""
     limits = Limits(max_frame_bytes=max_frame_bytes, retry_max_s=0.05)
