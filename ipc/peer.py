@@ -208,7 +208,7 @@ class Peer:
 
     def _join_and_follow(self, is_resumed: bool, first_objects: list[FromClient]) -> str:
         hub, connection = self._hub, self.connection
-        cursor = connection.cursor
+        cursor = self._sent_seq = connection.cursor
         with connection.first(self._welcome(is_resumed)):  # whoever has a welcome is one of those who are here
             if not hub.join(self):
                 full = f"this server has its {hub.limits.max_peers} clients"
