@@ -83,7 +83,7 @@ class Peer:
         self._end_reason = ""
         self._probe: tuple[int, float] | None = None
         self._sent_seq = 0
-        self._untold_gap: tuple[int, int] | None = None
+        self._untold_gap: tuple[int, int, int] | None = None  # first, last, and how many of those between
         self._gap_told_at = float("-inf")
         self._latencies_s: collections.deque[float] = collections.deque(maxlen=_LATENCY_SAMPLES)
 
@@ -212,7 +212,7 @@ class Peer:
 
     def _join_and_follow(self, is_resumed: bool, first_objects: list[FromClient]) -> str:
         hub, connection = self._hub, self.connection
-        cursor = connection.cursor
+        cursor = self._sent_seq = connection.cursor
         with connection.first(self._welcome(is_resumed)):  # whoever has a welcome is one of those who are here
             if not hub.join(self):
                 full = f"this server has its {hub.limits.max_peers} clients"
@@ -329,14 +329,15 @@ class Peer:
             self._probe = None
 
     def _announce_gap(self, first: int, last: int) -> bytes:
-        self._untold_gap = (self._untold_gap or (first,))[0], last
+        begin, _, count = self._untold_gap or (first, 0, 0)
+        self._untold_gap = begin, last, count + last + 1 - first
         return encode(Gap(first, last))
 
     def _tell_gap(self) -> None:
         """Log what was passed over since the last time. On our own thread: whoever broadcasts waits for no log."""
         gap, self._untold_gap = self._untold_gap, None
         if gap is not None:
-            self._hub.logger.warning("gap_sent", peer=self.id, first=gap[0], last=gap[1])
+            self._hub.logger.warning("gap_sent", peer=self.id, first=gap[0], last=gap[1], count=gap[2])
             self._gap_told_at = time.monotonic()
 
 
