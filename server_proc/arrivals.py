@@ -7,7 +7,6 @@ come in groups, as from a bus. Some hold their card up twice, and some readers s
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
 import random
 from collections.abc import Iterator
@@ -108,6 +107,10 @@ def _people(count: int, chance: random.Random) -> Iterator[str]:
     A second mark of a person within the server's cool-down would be a duplicate that nobody has planned.
     """
     ids = [f"P{number:04d}" for number in range(1, count + 1)]
-    for further in itertools.count(1):
+    chance.shuffle(ids)
+    yield from ids
+    further = 1
+    while True:
+        further += 1
         chance.shuffle(ids)
-        yield from ids if further == 1 else (f"{person}-{further}" for person in ids)
+        yield from (f"{person}-{further}" for person in ids)

@@ -47,7 +47,8 @@ class SmallDisk:
 def disk(directory: Path) -> Iterator[SmallDisk]:
     small = SmallDisk(directory / "state")
     yield small
-    subprocess.run(["/bin/umount", str(small.path)], check=True)
+    # Lazily: the last process that was killed may still be letting go of it.
+    subprocess.run(["/bin/umount", "--lazy", str(small.path)], check=True)
 
 
 @pytest.fixture

@@ -388,6 +388,13 @@ def test_frames_before_a_bad_one_count():
     assert decoder.unknown_ops == 1
 
 
+def test_a_frame_with_a_wrong_object_is_refused_after_those_that_came_with_it():
+    frames = ObjectDecoder(FromClient).decode_frames([memoryview(b'{"op":"ping","n":1}'), memoryview(b'{"op":"ping"}')])
+    assert next(frames) == [Ping(1)]
+    with pytest.raises(ProtocolError, match="not an object of protocol"):
+        next(frames)
+
+
 def test_a_single_bad_frame_is_refused():
     with pytest.raises(ProtocolError):
         list(ObjectDecoder(FromClient).decode_frames([memoryview(b"garbage")]))

@@ -168,3 +168,12 @@ def test_whatever_happens_every_restart_comes_to_an_end(
         it.now += 30.0
     assert it.step() is None
     assert it.restarts.deadline_s is None
+
+
+def test_it_is_under_way_until_nothing_is_left_to_do() -> None:
+    restarts = PlannedRestarts(["server"])
+    assert not restarts.is_under_way
+    restarts.add("server")
+    assert restarts.is_under_way
+    restarts.clear()
+    assert not restarts.is_under_way

@@ -2,7 +2,9 @@
 
 import json
 
-from server_proc.problems import FieldError, ProblemError, WrongFieldsError, encode_problem, status_line
+import pytest
+
+from server_proc.problems import FieldError, ProblemError, WrongFieldsError, both, encode_problem, status_line
 
 
 def test_a_problem_has_the_members_of_rfc_9457_and_the_request_id():
@@ -31,3 +33,22 @@ def test_wrong_fields_are_all_listed_and_named_in_the_detail():
 
 def test_the_status_line_is_what_wsgi_wants():
     assert status_line(404) == "404 Not Found"
+
+
+def wrong(field):
+    def read():
+        raise WrongFieldsError([FieldError(field, "is wrong")])
+
+    return read
+
+
+def test_of_two_readings_the_wrong_fields_of_either_are_listed():
+    assert both(lambda: 1, lambda: 2) == (1, 2)
+    for first, second, fields in (
+        (wrong("a"), lambda: 2, ["a"]),
+        (lambda: 1, wrong("b"), ["b"]),
+        (wrong("a"), wrong("b"), ["a", "b"]),
+    ):
+        with pytest.raises(WrongFieldsError) as caught:
+            both(first, second)
+        assert [error.field for error in caught.value.errors] == fields
