@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -102,7 +103,11 @@ def test_every_child_shares_the_locks_and_only_the_server_has_the_sockets(launch
 
 
 def held_files(pid: int) -> set[str]:
-    return {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    held = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it may be closing some just now
+            held.add(str(path.readlink()))
+    return held
 
 
 def held_sockets(pid: int) -> set[str]:
