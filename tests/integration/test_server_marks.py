@@ -21,6 +21,7 @@ from server_proc.http_server import THREADS
 from server_proc.main import run
 from server_proc.outbox import OutboxLog
 from server_proc.upkeep import Upkeep
+from tests.unit.ipc.channel import eventually
 from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask, without_request
 
 pytestmark = pytest.mark.leak_checked
@@ -125,10 +126,7 @@ def test_posters_that_wait_for_each_other_share_a_commit(sockets, state_dir, mon
             posters = [threading.Thread(target=server.post, args=({"personId": str(n)},)) for n in range(THREADS)]
             for poster in posters:
                 poster.start()
-            give_up = time.monotonic() + DEADLINE_S
-            while database._writer._in_line < THREADS:
-                assert time.monotonic() < give_up
-                time.sleep(0.001)
+            eventually(lambda: database._writer._in_line >= THREADS)
         for poster in posters:
             poster.join(DEADLINE_S)
         connection.set_trace_callback(None)

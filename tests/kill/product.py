@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -61,6 +63,11 @@ class Product(Launched):
             return response.status, response.headers["Content-Type"], json.loads(response.read())
         finally:
             connection.close()
+
+    def stored_people(self) -> list[str]:
+        """Return whom the marks in the database are of, in their order."""
+        with closing(sqlite3.connect(self.state / "attendance.db")) as database:
+            return [person for (person,) in database.execute("SELECT person_id FROM marks ORDER BY mark_seq")]
 
     def client(self, name: str) -> SocketClient:
         """Return a client of the data plane, not started yet."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,11 +58,6 @@ def product(disk: SmallDisk) -> Iterator[Product]:
         running.clean_up()
 
 
-def stored_people(product: Product) -> list[str]:
-    with closing(sqlite3.connect(product.state / "attendance.db")) as database:
-        return [person for (person,) in database.execute("SELECT person_id FROM marks ORDER BY mark_seq")]
-
-
 def fill_until_refused(product: Product, disk: SmallDisk) -> list[str]:
     """Return who was marked with 201 before the first 507; there may be room left within SQLite's files."""
     disk.fill()
@@ -82,18 +75,18 @@ def fill_until_refused(product: Product, disk: SmallDisk) -> list[str]:
 
 def test_a_full_disk_is_507_and_one_alarm_and_it_recovers_by_itself(product: Product, disk: SmallDisk) -> None:
     for again in ("again", "and again"):  # each episode has an alarm of its own
-        stored = stored_people(product)
+        stored = product.stored_people()
         accepted = fill_until_refused(product, disk)
         for _ in range(5):
             assert product.post_mark("refused" + "x" * 100) == 507
         assert product.wait_for("disk_full", proc="server")["free_bytes"] == 0
-        assert stored_people(product) == stored + accepted
+        assert product.stored_people() == stored + accepted
 
         disk.make_room()
 
         assert product.post_mark(again) == 201
         assert product.wait_for("disk_recovered", proc="server")["writes_refused"] == 6
-        assert stored_people(product) == [*stored, *accepted, again]
+        assert product.stored_people() == [*stored, *accepted, again]
     assert product.remaining("disk_full") == product.remaining("child_exited") == []
 
 
@@ -106,4 +99,4 @@ def test_a_server_that_is_killed_while_the_disk_is_full_is_back_and_has_lost_not
     assert product.post_mark("refused" + "x" * 100) == 507
     disk.make_room()
     assert product.post_mark("again") == 201
-    assert stored_people(product) == [*accepted, "again"]
+    assert product.stored_people() == [*accepted, "again"]

@@ -7,12 +7,10 @@ import os
 import random
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,14 +33,9 @@ def product(directory: Path) -> Iterator[Product]:
         running.clean_up()
 
 
-def stored_people(product: Product) -> list[str]:
-    with closing(sqlite3.connect(product.state / "attendance.db")) as database:
-        return [person for (person,) in database.execute("SELECT person_id FROM marks ORDER BY mark_seq")]
-
-
 def test_a_posted_mark_is_stored_broadcast_and_shown(product: Product) -> None:
     assert product.post_mark("12345") == 201
-    assert stored_people(product) == ["12345"]
+    assert product.stored_people() == ["12345"]
     product.wait_for("message_sent", proc="server", type="attendance", seq=1)
     product.wait_for("message_received", proc="ui", type="attendance", seq=1)
     assert product.wait_for("marks_shown")["rows"] == 1
@@ -162,7 +155,7 @@ def test_no_mark_is_lost_and_no_connection_refused_over_kills_of_the_server(prod
         assert product.post_mark("last") == 201
         for follower in (one, two, three):
             assert follower.has_the_last.wait(15.0)
-    stored = stored_people(product)
+    stored = product.stored_people()
     assert posters.refused == []
     assert len(stored) == len(set(stored))
     for follower in (one, two, three):
@@ -248,7 +241,7 @@ def test_bad_input_is_answered_by_name_and_not_stored(
     assert answer[2]["status"] == status
     if field is not None:
         assert [error["field"] for error in answer[2]["errors"]] == [field]
-    assert stored_people(product) == []
+    assert product.stored_people() == []
 
 
 def test_a_second_launch_is_refused_and_the_first_undisturbed(product: Product) -> None:

@@ -32,11 +32,6 @@ def product(request: pytest.FixtureRequest, directory: Path) -> Iterator[Product
         running.clean_up()
 
 
-def stored_people(product: Product) -> list[str]:
-    with closing(sqlite3.connect(product.state / "attendance.db")) as database:
-        return [person for (person,) in database.execute("SELECT person_id FROM marks ORDER BY mark_seq")]
-
-
 def test_planned_restarts_under_load_fail_no_request_and_lose_no_message(product: Product) -> None:
     """Marks that are answered 201 by the old process and by the new reach a client once and in their order."""
     received: list[str] = []
@@ -72,7 +67,7 @@ def test_planned_restarts_under_load_fail_no_request_and_lose_no_message(product
         client.stop()
     assert posters.failed == []
     assert len(posters.answered) > RESTARTS
-    assert received == stored_people(product)
+    assert received == product.stored_people()
     assert sorted(received) == sorted([*posters.answered, "last"])
     assert product.remaining("restart_scheduled") == product.remaining("restart_abandoned") == []
 
@@ -93,7 +88,7 @@ def test_a_mark_of_the_last_moment_reaches_who_connects_to_the_successor(product
     slow.close()
     product.wait_for("message_received", proc="ui", type="attendance", seq=2)
     product.wait_for("peer_joined", proc="server", resumed=True, cursor=2)
-    assert stored_people(product) == ["early", "slowly"]
+    assert product.stored_people() == ["early", "slowly"]
 
 
 @pytest.mark.parametrize("event", ["restart", "crash"])
@@ -155,5 +150,5 @@ def test_what_is_in_flight_at_sigterm_is_answered(product: Product) -> None:
 
     assert product.wait_for_exit(timeout_s=6.0) == 0
     posters.finish()
-    assert set(posters.answered) <= set(stored_people(product))
+    assert set(posters.answered) <= set(product.stored_people())
     assert posters.failed == []

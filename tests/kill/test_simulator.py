@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,11 +34,6 @@ def counts(output: str) -> dict[str, int]:
     return {word: int(number) for word, number in re.findall(r"(\w+) (\d+)", first)}
 
 
-def stored_people(product: Product) -> list[str]:
-    with closing(sqlite3.connect(product.state / "attendance.db")) as database:
-        return [person for (person,) in database.execute("SELECT person_id FROM marks ORDER BY mark_seq")]
-
-
 def test_no_mark_is_lost_or_doubled_while_the_server_is_killed(product: Product) -> None:
     simulation = simulate(product, "--rate", "60", "--for", "6s", "--people", "1000", "--seed", "1")
     for _ in range(2):
@@ -53,7 +46,7 @@ def test_no_mark_is_lost_or_doubled_while_the_server_is_killed(product: Product)
     said = counts(out)
     assert said["failed"] == 0
     assert said["sent"] == said["accepted"] > 200
-    people = stored_people(product)
+    people = product.stored_people()
     assert len(people) == said["accepted"]
     assert len(set(people)) == len(people)  # 1000 people, and nobody comes twice
 
