@@ -36,21 +36,12 @@ class DroppedLines:
             timer.daemon = True
             timer.start()
 
-    def take_back(self, origin: Origin, count: int) -> int:
-        """Count as many lines of a process no more, as far as that has not been said yet; return how many."""
-        with self._lock:
-            taken = min(count, self._counts.get(origin, 0))
-            if taken:
-                self._counts[origin] -= taken
-            return taken
-
     def say(self) -> None:
         """Say now what there is to say."""
         with self._lock:
             counts, self._counts = self._counts, {}
         for origin, count in counts.items():
-            if count:
-                self._tell(origin, count)
+            self._tell(origin, count)
 
     def _time_out(self) -> None:
         with self._lock:

@@ -31,21 +31,24 @@ class LastWords:
         self._dump: list[bytes] = []
         self._bytes_since_dump = 0
 
-    def note(self, lines: list[bytes]) -> None:
-        """Take lines in the order in which they were written."""
-        self._keep([line[:_MAX_LINE_BYTES] for line in latest(lines)])
-        for line in lines:
+    def note(self, lines: list[bytes]) -> int:
+        """Take lines in the order in which they were written.
+
+        Returns how many of them came before a dump, which is all if there is none. Whatever follows is of interest,
+        for so long as a dump may take.
+        """
+        self._keep([line[:_MAX_LINE_BYTES] for line in _last(lines)])
+        before = 0 if 0 < self._bytes_since_dump < _MAX_DUMP_BYTES else len(lines)
+        for number, line in enumerate(lines):
             if _FATAL in line:
+                if not self._dump:  # the first one, or a child could have all its lines kept for ever
+                    before = number
                 self._dump = [line[line.index(_FATAL) :]]
             elif self._dump and len(self._dump) < _MAX_DUMP_LINES and _DUMP_LINE.match(line):
                 self._dump.append(line)
         if self._dump:
-            self._bytes_since_dump += sum(map(len, lines))
-
-    @property
-    def is_dump_under_way(self) -> bool:
-        """Whether this process is writing a dump, or has just done so: then all it says is of interest."""
-        return 0 < self._bytes_since_dump < _MAX_DUMP_BYTES
+            self._bytes_since_dump += sum(map(len, lines[before:]))
+        return before
 
     @property
     def lines(self) -> tuple[bytes, ...]:
@@ -65,7 +68,15 @@ class LastWords:
 
 
 def latest(lines: list[bytes]) -> list[bytes]:
-    """Return the last of the lines that are not blank, as many as are kept."""
+    """Return the last of the lines that are not blank: as many as are kept, and no more bytes than that."""
+    last = _last(lines)
+    excess_bytes = sum(map(len, last)) - _MAX_BYTES
+    while excess_bytes > 0:
+        excess_bytes -= len(last.pop(0))
+    return last
+
+
+def _last(lines: list[bytes]) -> list[bytes]:
     last = [line for line in lines[-2 * MAX_LINES :] if line.strip()]
     if len(last) < MAX_LINES < len(lines):
         last = [line for line in lines if line.strip()]  # mostly blank lines: look at all of them

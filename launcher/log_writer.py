@@ -16,7 +16,8 @@ import msgspec
 
 _LINE_OVERHEAD_BYTES = 64  # a bytes object and its place in the queue
 _BATCH_BYTES = 256 << 10
-_RESERVE_BYTES = 512 << 10
+RESERVE_BYTES = 512 << 10
+"""Room beyond a full queue for the launcher's own events; half of it also for what a process says last."""
 
 
 class LogTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,14 +61,14 @@ class LogWriter:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, lines: Sequence[bytes], *, is_ours: bool = False) -> None:
-        """Queue lines without their newlines, or count them as dropped. There is some room left for `is_ours`."""
+    def put(self, lines: Sequence[bytes], *, reserve_bytes: int = 0) -> None:
+        """Queue lines without their newlines, or count them as dropped; these may use so much of the reserve."""
         with self._changed:
             if self._is_broken:
                 return
             self._is_full = self._is_full and self._is_half_full()
             for line in lines:
-                self._put_one(line, is_ours=is_ours)
+                self._put_one(line, reserve_bytes)
             self._changed.notify_all()
 
     def give_way(self) -> None:
@@ -90,12 +91,12 @@ class LogWriter:
     def _is_half_full(self) -> bool:
         return self._queued_bytes > self._target.max_bytes // 2
 
-    def _put_one(self, line: bytes, *, is_ours: bool) -> None:
+    def _put_one(self, line: bytes, reserve_bytes: int) -> None:
         size_bytes = len(line) + _LINE_OVERHEAD_BYTES
         room_bytes = self._target.max_bytes - self._queued_bytes
         # Once full it stays closed until half of it is written: one gap that is said, rather than a thousand.
         self._is_full = self._is_full or size_bytes > room_bytes
-        if self._is_full and not (is_ours and size_bytes <= room_bytes + _RESERVE_BYTES):
+        if self._is_full and not (reserve_bytes and size_bytes <= room_bytes + reserve_bytes):
             self._dropped += 1
             return
         self._tell_dropped(self._lines)

@@ -19,7 +19,7 @@ from launcher.last_words import MAX_LINES, LastWords, latest
 from launcher.log_events import LEVELS, Event, Origin, decode, events_of, to_line, utc_now
 from launcher.log_ring import LogRing
 from launcher.log_share import Share
-from launcher.log_writer import LogWriter, close_all
+from launcher.log_writer import RESERVE_BYTES, LogWriter, close_all
 from launcher.redaction import Redactor
 
 
@@ -38,7 +38,7 @@ class LogPipeline:
         self._last_words: dict[Origin, LastWords] = {}
         self._departed = self._own
         self._dropped = DroppedLines(self._say_dropped)
-        self._refused: list[tuple[Origin, bytes]] = []  # the end of the last chunk that exceeded a share
+        self._waiting: dict[Origin, list[bytes]] = {}  # the latest lines of a flood: not kept, and not dropped yet
 
     def start(self, writers: Iterable[LogWriter]) -> None:
         """Start the writers; from now on lines go somewhere."""
@@ -48,6 +48,9 @@ class LogPipeline:
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued, for `timeout_s` at most."""
+        while self._waiting:
+            origin, lines = self._waiting.popitem()
+            self._dropped.add(origin, len(lines))
         self._dropped.say()
         close_all(self._writers, timeout_s)
 
@@ -56,32 +59,43 @@ class LogPipeline:
         self._redactor = Redactor(secrets)
 
     def child_lines(self, origin: Origin, lines: list[bytes], *, are_last: bool = False) -> None:
-        """Log what a child wrote. Beyond its share of the log its lines are counted, except for its last ones."""
+        """Log what a child wrote. Beyond its share of the log its lines are counted, except for its last ones.
+
+        Which ones are the last is known only when it dies or dumps its threads. Until then the latest of those that
+        had no room wait, before whatever it says next.
+        """
+        if not lines and not are_last:
+            return
         for writer in self._writers:
             writer.give_way()
-        words = self.last_words(origin)
-        words.note(lines)
-        share = self._shares.setdefault(origin.proc, Share())
-        kept = lines if words.is_dump_under_way else share.admitted(lines, self._clock(), are_last=are_last)
-        if kept is not lines:
-            self._dropped.add(origin, sum(1 for line in lines if line.strip()) - len(kept))
-        if words.is_dump_under_way or are_last:
-            kept = [*self._just_refused(origin, MAX_LINES - len(kept)), *kept]
-        elif lines:
-            self._refused = [] if kept is lines else [(origin, line) for line in latest(lines) if line not in kept]
-        if kept or are_last:
+        before_dump = self.last_words(origin).note(lines)
+        dump = lines[before_dump:]
+        said = [*self._waiting.pop(origin, ()), *lines[:before_dump]]
+        kept = self._admitted(origin, said, are_last=are_last or bool(dump))
+        if kept or dump or are_last:
             self._dropped.say()
         if are_last:
             self._last_words.pop(self._departed, None)
             self._departed = origin
-        self._put(self._merged(origin, kept))
+        if are_last or dump:
+            self._put(self._merged(origin, kept[:-MAX_LINES]))
+            self._put(self._merged(origin, [*kept[-MAX_LINES:], *dump]), RESERVE_BYTES // 2)
+        else:
+            self._put(self._merged(origin, kept))
 
-    def _just_refused(self, origin: Origin, max_lines: int) -> list[bytes]:
-        """Return lines that are among a process's last after all: they came by themselves, before its dump."""
-        refused, self._refused = self._refused, []
-        lines = [line for whose, line in refused if whose == origin]
-        count = self._dropped.take_back(origin, min(len(lines), max(0, max_lines)))
-        return lines[len(lines) - count :]
+    def _admitted(self, origin: Origin, lines: list[bytes], *, are_last: bool) -> list[bytes]:
+        """Return the lines to keep. The others are counted, but for the latest, which wait if there may be more."""
+        share = self._shares.setdefault(origin.proc, Share())
+        kept = share.admitted(lines, self._clock(), are_last=are_last)
+        if kept is lines:
+            return kept
+        left_out = sum(1 for line in lines if line.strip()) - len(kept)
+        if not are_last:
+            are_kept = set(kept)  # all that are equal, or none
+            self._waiting[origin] = latest([line for line in lines if line not in are_kept])
+            left_out -= len(self._waiting[origin])
+        self._dropped.add(origin, left_out)
+        return kept
 
     def last_words(self, origin: Origin) -> LastWords:
         """Return what a process said last, which is there until another one is gone too. Supervisor's thread."""
@@ -116,7 +130,7 @@ class LogPipeline:
 
     def _take_own_event(self, _logger: Any, _method: str, event: Any) -> Any:
         if not is_echo(event):
-            self._put([self._safe_line(self._own, event)], is_ours=True)
+            self._put([self._safe_line(self._own, event)], RESERVE_BYTES)
         raise structlog.DropEvent
 
     def _merged(self, origin: Origin, lines: list[bytes]) -> list[bytes]:
@@ -137,16 +151,16 @@ class LogPipeline:
             return to_line(self._redactor.redact(decode(line)), origin, self._run_id)
         return line
 
-    def _put(self, lines: list[bytes], *, is_ours: bool = False) -> None:
+    def _put(self, lines: list[bytes], reserve_bytes: int = 0) -> None:
         if not lines:
             return
         for writer in self._writers:
-            writer.put(lines, is_ours=is_ours)
+            writer.put(lines, reserve_bytes=reserve_bytes)
         self.ring.put(lines)
 
     def _say_dropped(self, origin: Origin, count: int) -> None:
         said = {"child": origin.proc, "child_pid": origin.pid, "count": count}
-        self._put([self._dropped_line(said)], is_ours=True)
+        self._put([self._dropped_line(said)], RESERVE_BYTES)
 
     def _dropped_line(self, said: Event) -> bytes:
         event = {"timestamp": utc_now(), "level": "warning", "event": "log_lines_dropped"}

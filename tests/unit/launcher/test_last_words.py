@@ -45,18 +45,16 @@ def test_a_long_line_does_not_fill_the_memory() -> None:
 
 def test_a_dump_is_recognised_among_what_others_print_meanwhile() -> None:
     words = LastWords()
-    words.note([b"before", b"half a line" + DUMP[0], *DUMP[1:4], b"somebody else"])
-    assert words.is_dump_under_way
-    words.note([*DUMP[4:], b'{"event":"x"}'])
+    assert words.note([b"before", b"half a line" + DUMP[0], *DUMP[1:4], b"somebody else"]) == 1
+    assert words.note([*DUMP[4:], b'{"event":"x"}']) == 0
 
     assert list(words.dump) == [line for line in DUMP if line]
 
 
 def test_the_last_dump_counts_and_a_process_without_one_has_none() -> None:
     words = LastWords()
-    words.note([b"Traceback (most recent call last):", b'  File "x.py", line 1, in f'])
+    assert words.note([b"Traceback (most recent call last):", b'  File "x.py", line 1, in f']) == 2
     assert words.dump == ()
-    assert not words.is_dump_under_way
     words.note([*DUMP, b"Fatal Python error: Aborted"])
 
     assert words.dump == (b"Fatal Python error: Aborted",)
@@ -64,7 +62,15 @@ def test_the_last_dump_counts_and_a_process_without_one_has_none() -> None:
 
 def test_a_process_that_only_talks_of_dumps_does_not_get_away_with_it_for_ever() -> None:
     words = LastWords()
-    words.note([DUMP[0]])
-    words.note([b"x" * 65536] * 16)
+    assert words.note([DUMP[0]]) == 0
+    assert words.note([b"x" * 65536] * 16) == 0
 
-    assert not words.is_dump_under_way
+    assert words.note([b"x", DUMP[0]]) == 2
+    assert words.dump == (DUMP[0],)
+
+
+def test_what_was_printed_before_the_dump_does_not_shorten_it() -> None:
+    words = LastWords()
+
+    assert words.note([*[b"x" * 65536] * 32, DUMP[0]]) == 32
+    assert words.note(DUMP[1:]) == 0

@@ -137,7 +137,7 @@ def stuck(max_bytes: int, give_way_s: float = 10.0) -> tuple[Gate, LogWriter]:
 def test_the_loss_is_said_where_it_happened_and_once_for_a_gap() -> None:
     gate, it = stuck(max_bytes=1000)
     it.put([b"x" * 36] * 20)
-    it.put([b"ours"], is_ours=True)
+    it.put([b"ours"], reserve_bytes=100)
     it.put([b"y" * 36] * 5)
     gate.is_open.set()
 

@@ -194,11 +194,12 @@ def test_beyond_its_share_a_childs_output_is_counted_and_its_events_are_kept(col
     flood(collected)
     for _ in range(3):
         collected.pipeline.child_lines(SERVER, [FLOOD, b"", FLOOD] * 100)
-    dropped, working = collected.of(*[FLOOD] * 100, b'{"event":"child_working"}')
+    dropped, working, *dropped_later = collected.of(*[FLOOD] * 100, b'{"event":"child_working"}')
 
     assert (dropped["event"], dropped["proc"]) == ("log_lines_dropped", "launcher")
-    assert (dropped["child"], dropped["child_pid"], dropped["count"]) == ("server", 4711, 700)
+    assert (dropped["child"], dropped["child_pid"]) == ("server", 4711)
     assert working["event"] == "child_working"
+    assert dropped["count"] + sum(event["count"] for event in dropped_later) == 700
 
 
 def test_another_child_has_a_share_of_its_own(collected: Collected) -> None:
@@ -231,13 +232,44 @@ def test_a_dump_is_kept_in_the_midst_of_a_flood(collected: Collected) -> None:
     ]
 
 
+def test_a_dump_has_room_although_the_chunk_before_it_fills_a_queue(collected: Collected) -> None:
+    chunk = [b'"' * 79] * 3_200  # within its share, but as events more than the queue of 1 MiB
+    collected.pipeline.child_lines(SERVER, [*chunk, b"last words", b"Fatal Python error: Aborted"])
+
+    *events, words, dump = collected.events()
+    assert sum(event.get("count", 1) for event in events) == len(chunk)
+    assert "log_lines_dropped" in [event["event"] for event in events]
+    assert (words["text"], dump["text"]) == ("last words", "Fatal Python error: Aborted")
+
+
 def test_a_child_that_falls_silent_after_a_flood_is_accounted_for(collected: Collected) -> None:
     flood(collected)
-    collected.pipeline.child_lines(SERVER, [FLOOD] * 7)
-    collected.has_line.acquire(timeout=10)
+    collected.pipeline.child_lines(SERVER, [b"x" * 2000] * 700)
+    assert collected.has_line.acquire(timeout=10)
 
-    (dropped,) = collected.events()
-    assert (dropped["event"], dropped["count"]) == ("log_lines_dropped", 7)
+    told, rest = collected.events()
+    assert (told["event"], told["count"]) == ("log_lines_dropped", 500)
+    assert (rest["event"], rest["count"]) == ("log_lines_dropped", 200)
+
+
+@pytest.mark.parametrize("ending", [b"Fatal Python error: Aborted", None])
+def test_words_before_a_death_are_kept_although_the_flood_before_them_has_been_counted(
+    collected: Collected, ending: bytes | None
+) -> None:
+    flood(collected)
+    collected.pipeline.child_lines(SERVER, [b"x" * 2000] * 700)
+    collected.pipeline.child_lines(SERVER, [b"last words"] + [b"y" * 2000] * 100)
+    assert collected.has_line.acquire(timeout=10)
+    collected.pipeline.child_lines(Origin("ui", 1), [b"another child's"])
+    if ending:
+        collected.pipeline.child_lines(SERVER, [ending])
+    collected.pipeline.child_lines(SERVER, [], are_last=True)
+
+    events = collected.events()
+    texts = [event["text"] for event in events if event["event"] == "child_output" and event["proc"] == "server"]
+    assert texts.index("last words") == 99
+    assert len(texts) == 200 + bool(ending)
+    assert sum(event["count"] for event in events if event["event"] == "log_lines_dropped") == 601
 
 
 def test_the_last_words_are_events_without_secrets_and_the_dump(collected: Collected) -> None:
