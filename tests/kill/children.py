@@ -188,9 +188,12 @@ def leaking(context: ChildContext) -> int:
     stopped = threading.Event()
     context.on_stop(stopped.set)
     context.ready()
-    code = "held = bytearray(b'x') * (50 << 20); import sys; sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as grandchild:
+    code = "held = bytearray(b'x') * (50 << 20); print('held', flush=True); import sys; sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as grandchild:
         held = bytearray(b"x") * (50 << 20)
+        assert grandchild.stdout is not None
+        grandchild.stdout.readline()
         log.info("memory_held", size_bytes=len(held), grandchild_pid=grandchild.pid)
         stopped.wait()
     return 0

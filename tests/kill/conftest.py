@@ -21,6 +21,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.unit.ipc.channel import eventually
+
 PROGRAM = Path(__file__).with_name("run_children.py")
 DEADLINE_S = 15.0
 Event = dict[str, Any]
@@ -61,6 +63,21 @@ class Launched:
             if not self._read_more(deadline_s):
                 pytest.fail(f"no {name} {keys} within {timeout_s} s; unclaimed: {self._events}\n{self._stderr()}")
 
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines that were not read yet, as they come and as they are: for logs too long to keep.
+
+        Whoever stops in the middle leaves what was read beyond that to the other methods.
+        """
+        assert self.process.stdout is not None
+        lines: list[bytes] = []
+        try:
+            while data := os.read(self.process.stdout.fileno(), 1 << 16):
+                *lines, self._rest = (self._rest + data).split(b"\n")
+                while lines:
+                    yield lines.pop(0)
+        finally:
+            self._events += map(json.loads, lines)
+
     def wait_for_exit(self, timeout_s: float = DEADLINE_S) -> int:
         """Return the exit code once the launcher is gone, after reading the rest of its log."""
         deadline_s = time.monotonic() + timeout_s
@@ -71,6 +88,17 @@ class Launched:
     def remaining(self, name: str) -> list[Event]:
         """Return the events of this name that were read and not claimed."""
         return [event for event in self._events if event["event"] == name]
+
+    def logged(self, is_enough: Callable[[list[Event]], bool]) -> list[Event]:
+        """Return the events in the log file once they are enough: it has a thread of its own, not that of stdout."""
+
+        def look() -> list[Event] | None:
+            *lines, _unfinished = (self.directory / "state/logs/axon.jsonl").read_bytes().split(b"\n")
+            events = [json.loads(line) for line in lines]
+            return events if is_enough(events) else None
+
+        found: list[Event] = eventually(look, DEADLINE_S)
+        return found
 
     def stderr_after_exit(self) -> str:
         assert self.process.stderr is not None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 
 import structlog
@@ -26,6 +28,15 @@ def flooding(context: ChildContext) -> int:
     lines = (FLOOD_BYTES // len(data) + 1) * 800
     log.info("flood_finished", took_s=time.monotonic() - began_s, lines=lines)
     return steady(context)
+
+
+def flooding_when_told(context: ChildContext) -> int:
+    """Flood from SIGUSR1 on."""
+    told = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: told.set())
+    log.info("flood_waits")
+    told.wait()
+    return flooding(context)
 
 
 def flooding_without_newlines(context: ChildContext) -> int:

@@ -41,6 +41,7 @@ def test_a_killed_child_is_reported_and_status_names_the_report(launch: Launch) 
     launched = launch(BOTH)
     launched.wait_for("launcher_ready")
     pid = launched.wait_for("child_started", child="ui")["child_pid"]
+    launched.wait_for("child_working", proc="ui")
     assert status(launched)["last_crash_report"] is None
 
     os.kill(pid, signal.SIGKILL)

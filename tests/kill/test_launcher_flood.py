@@ -74,8 +74,7 @@ def told(lines: Iterator[bytes]) -> tuple[Counter[str], int]:
 
 def until(launched: Launched, name: str) -> Iterator[bytes]:
     """Yield the launcher's lines up to one event."""
-    assert launched.process.stdout is not None
-    for line in launched.process.stdout:
+    for line in launched.lines():
         yield line
         if f'"event":"{name}"'.encode() in line:
             return
@@ -102,8 +101,7 @@ def test_a_flood_blocks_nobody_and_every_line_is_written_or_counted(launch: Laun
     growth_bytes = watch.growth_bytes()
     finished = json.loads(last)
     launched.process.terminate()
-    assert launched.process.stdout is not None
-    lines += launched.process.stdout
+    lines += launched.lines()
     assert launched.wait_for_exit() == 0
 
     names, dropped = told(iter(lines))
@@ -174,13 +172,9 @@ def entries(lines: Iterator[bytes]) -> tuple[int, int]:
 
 def lines_of(launched: Launched) -> Iterator[bytes]:
     """Yield what the launcher has written to stdout in all, and writes until it is gone."""
-    stdout = launched.process.stdout
-    assert stdout is not None
     yield from (json.dumps(event).replace(": ", ":").encode() for event in launched._events)
     yield b'{"event":"child_started"}'  # which has been claimed
-    yield launched._rest + next(stdout)
-    launched._rest = b""
-    yield from stdout
+    yield from launched.lines()
 
 
 @pytest.mark.timeout(180)

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -162,23 +161,20 @@ def test_sighup_has_each_successor_wait_before_its_predecessor_stops(launch: Lau
     for child in BOTH:
         launched.wait_for("child_exited", child=child, child_pid=pids[child], exit_code=0)
         successors[child] = launched.wait_for("child_ready", child=child)["child_pid"]
-    order = log_order(launched)
+    order = log_order(launched, ("child_ready", successors["ui"]))
     assert order.index(("successor_ready", successors["server"])) < order.index(("child_exited", pids["server"]))
     assert order.index(("child_ready", successors["server"])) < order.index(("child_exited", pids["ui"]))
     assert not set(successors.values()) & set(waiting.values()), "what they have imported may have changed since"
     assert launched.remaining("restart_scheduled") == []
 
 
-def log_order(launched: Launched) -> list[tuple[str, int | None]]:
-    """Return (event, child_pid) of the log file, which has every event."""
-    return [(event["event"], event.get("child_pid")) for event in logged(launched)]
+def log_order(launched: Launched, last: tuple[str, int]) -> list[tuple[str, int | None]]:
+    """Return (event, child_pid) of the log file, which has every event, once it has `last`."""
+    return [key(event) for event in launched.logged(lambda events: last in map(key, events))]
 
 
-def logged(launched: Launched) -> list[Event]:
-    import json
-
-    log = Path(launched.directory, "state", "logs", "axon.jsonl")
-    return [json.loads(line) for line in log.read_text().splitlines()]
+def key(event: Event) -> tuple[str, int | None]:
+    return event["event"], event.get("child_pid")
 
 
 @pytest.mark.parametrize("options", [(), ("--no-spares",)])
