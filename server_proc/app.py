@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Flask, request
+from flask import Flask
+from flask.globals import request_ctx
 
 from server_proc.blueprints.attendance import attendance_blueprint
 from server_proc.blueprints.health import health_blueprint
@@ -41,6 +42,7 @@ def create_app(services: Services) -> Flask:
 
 
 def _name_route() -> None:
-    if request.url_rule is not None:
-        request.environ[ROUTE] = request.url_rule.rule
-    refuse_undecodable_path(request.environ)
+    this = request_ctx.request  # looked up once: each access to `request` costs as much as the rest
+    if this.url_rule is not None:
+        this.environ[ROUTE] = this.url_rule.rule
+    refuse_undecodable_path(this.environ)

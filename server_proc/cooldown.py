@@ -22,9 +22,14 @@ def standing_seq(connection: sqlite3.Connection, person_id: str, timestamp_ms: i
         "SELECT mark_seq FROM marks WHERE person_id = ? AND timestamp_ms > ? AND timestamp_ms < ?"
         " AND NOT EXISTS (SELECT 1 FROM voids WHERE voids.mark_seq = marks.mark_seq)"
         " ORDER BY abs(timestamp_ms - ?), mark_seq LIMIT 1",
-        (person_id, timestamp_ms - cooldown_ms, timestamp_ms + cooldown_ms, timestamp_ms),
+        (*standing_range(person_id, timestamp_ms, cooldown_ms), timestamp_ms),
     ).fetchone()
     return None if row is None else int(row[0])
+
+
+def standing_range(person_id: str, timestamp_ms: int, cooldown_ms: int) -> tuple[str, int, int]:
+    """Return whose marks, after which moment and before which one, can stand for one at `timestamp_ms`."""
+    return person_id, timestamp_ms - cooldown_ms, timestamp_ms + cooldown_ms
 
 
 def recall_duplicate(connection: sqlite3.Connection, new: NewMark, now_ms: int) -> int | None:
@@ -55,11 +60,10 @@ def recall_duplicate(connection: sqlite3.Connection, new: NewMark, now_ms: int) 
 
 def remember_duplicate(connection: sqlite3.Connection, new: NewMark, standing_seq: int, now_ms: int) -> None:
     """Keep the id of a mark that was not recorded, and forget some that are too old."""
-    timestamp_ms = now_ms if new.timestamp_ms is None else new.timestamp_ms
     connection.execute(
         "INSERT OR REPLACE INTO duplicates (standing_seq, id, person_id, timestamp_ms, received_ms, source)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (standing_seq, new.id, new.person_id, timestamp_ms, now_ms, new.source),
+        (standing_seq, new.id, new.person_id, new.moment_ms(now_ms), now_ms, new.source),
     )
     connection.execute(
         "DELETE FROM duplicates WHERE id IN"

@@ -6,10 +6,13 @@ Knows SQLite; knows nothing of marks or messages. Any thread may call.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
+from server_proc.batch_writer import BatchWriter, Item, Result, Work
 from server_proc.database_errors import (
     DatabaseBusyError,
     DatabaseError,
@@ -38,6 +41,7 @@ class Database:
         self.path = path
         self.alarm = DiskAlarm(path)
         self._writer = GroupCommit(writer)
+        self._batches = BatchWriter(self.write)
         self._idle_readers: list[sqlite3.Connection] = []
         self._files = FilesInPlace(path)
         self._is_closed = False
@@ -62,6 +66,10 @@ class Database:
             raise judged from error
         if has_changed and self.alarm.is_raised:
             self.alarm.clear()
+
+    def submit(self, work: Work[Item, Result], item: Item, size: int = 1) -> Future[Result]:
+        """Have `work` write an item, in a transaction shared with others: for what comes in crowds. See BatchWriter."""
+        return self._batches.submit(work, item, size)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -114,10 +122,12 @@ class Database:
 
     def close(self) -> None:
         """Close the connections that nobody uses. What is committed is durable without it."""
+        give_up_s = time.monotonic() + CLOSE_PATIENCE_S  # for both: a disk that hangs must not hold up the end
+        self._batches.close(CLOSE_PATIENCE_S)
         self._is_closed = True
         while self._idle_readers:
             self._idle_readers.pop().close()
-        self._writer.close(CLOSE_PATIENCE_S)  # a disk that hangs must not hold up the end
+        self._writer.close(max(0.0, give_up_s - time.monotonic()))
 
     def _require_open(self) -> None:
         if self._is_closed:
@@ -142,6 +152,8 @@ def _open_writer(path: Path, migrations_dir: Path) -> sqlite3.Connection:
         connection = connect(path)
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            # Else each statement with many rows makes a file, in case it has to be undone half-way.
+            connection.execute("PRAGMA temp_store = MEMORY")
             # The pages of the indexes that marks go into; the default of 2 MB is too small for a million of them.
             connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
             migrate(connection, path, migrations_dir)

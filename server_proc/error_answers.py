@@ -22,10 +22,27 @@ _DETAILS = {
 
 def answer_errors(app: Flask) -> None:
     """Register the handlers: what a blueprint raises need not be caught there."""
-    app.register_error_handler(ProblemError, _answer)
     app.register_error_handler(HTTPException, _answer_werkzeug)
-    app.register_error_handler(DatabaseError, _answer_database)
-    app.register_error_handler(Exception, _answer_unforeseen)
+    app.register_error_handler(Exception, _answer_error)
+
+
+def problem_of(error: Exception, request_id: str | None) -> ProblemError:
+    """Return what the client is told of an error; what the operator must know goes to the log."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, DatabaseError):
+        log.error("request_failed", reason=str(error), request_id=request_id)
+        if isinstance(error, DatabaseFullError):
+            status, detail = HTTPStatus.INSUFFICIENT_STORAGE, "Nothing was stored: the server's disk is full."
+        else:
+            status, detail = HTTPStatus.SERVICE_UNAVAILABLE, "Nothing was stored: the database cannot be used now."
+        return ProblemError(status, f"{detail} Send it again later.")
+    log.error("request_failed", exc_info=error, request_id=request_id)
+    return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why.")
+
+
+def _answer_error(error: Exception) -> Response:
+    return _answer(problem_of(error, request.environ.get(REQUEST_ID)))
 
 
 def _answer(problem: ProblemError) -> Response:
@@ -47,20 +64,3 @@ def _detail(status: HTTPStatus) -> str:
     if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # the limit is that of the route
         return f"The body may have at most {request.max_content_length} bytes."
     return _DETAILS.get(status, f"{status.description or status.phrase}.")
-
-
-def _answer_database(error: DatabaseError) -> Response:
-    log.error("request_failed", reason=str(error), request_id=request.environ.get(REQUEST_ID))
-    if isinstance(error, DatabaseFullError):
-        status, detail = HTTPStatus.INSUFFICIENT_STORAGE, "Nothing was stored: the server's disk is full."
-    else:
-        status, detail = (
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "Nothing was stored: the database cannot be used now.",
-        )
-    return _answer(ProblemError(status, f"{detail} Send it again later."))
-
-
-def _answer_unforeseen(_error: Exception) -> Response:
-    log.exception("request_failed", request_id=request.environ.get(REQUEST_ID))
-    return _answer(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why."))

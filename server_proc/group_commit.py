@@ -7,7 +7,8 @@ company: who is alone commits at once. A write that fails is undone alone, by it
 Nobody waits for long either: where another process has locked the database, the one who has found that out fails
 together with all who stood in line meanwhile, instead of each of them finding it out anew.
 
-Knows SQLite's transactions; knows nothing of what is written. Any thread may write.
+Knows SQLite's transactions; knows nothing of what is written. Any thread may write; marks that come over HTTP are all
+written by one, which is one writer among these (see BatchWriter).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from server_proc.fault_points import reach
 from server_proc.schema import BUSY_TIMEOUT_S
 
 MAX_GROUP = 128
-# From standing in line until writing begins. Longer, and writers who hold every task thread would look like a hang.
+# From standing in line until writing begins. Longer, and writers who hold every thread there is would look like a hang.
 PATIENCE_S = 3.0
 
 

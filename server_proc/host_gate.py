@@ -80,8 +80,8 @@ class HostRules:
         if not host or "," in host:  # waitress joins repeated headers with commas
             return _NO_HOST
         reached_at = environ.get(REACHED_AT, "")
-        target = environ.get(TARGET_HOST) or host
-        if not (self._is_ours(host, reached_at) and self._is_ours(target, reached_at)):
+        target = environ.get(TARGET_HOST)
+        if not self._is_ours(host, reached_at) or (target and not self._is_ours(target, reached_at)):
             return _FOREIGN_HOST
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and not self._is_own_origin(origin.lower(), reached_at):

@@ -1,12 +1,17 @@
-"""What we change in waitress's connections: errors as problems, their answers really read, an orderly end.
+"""What we change in waitress's connections: errors as problems, late answers, all really read, an orderly end.
 
-Methods of `Channel` run on waitress's main loop, except `service`, which like the tasks runs on a task thread.
+Methods of `Channel` run on waitress's main loop, except `service`, which like the tasks runs on a task thread. The trip
+of a late answer: a task thread runs the application (`Task.execute`), which raises Postponed, so that `Channel.service`
+ends early; whoever has made the answer has the main loop `resume` the connection; and that runs `service` again, with
+the task that has begun, whose `execute` now finds the answer and sends it.
 """
 
 from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +23,7 @@ from waitress.utilities import Error  # type: ignore[import-untyped]
 
 from server_proc.host_gate import REACHED_AT, TARGET_HOST
 from server_proc.json_body import MAX_BODY_BYTES, MAX_BULK_BYTES
+from server_proc.late_answer import POSTPONE, LateBody, Postponed
 from server_proc.problems import PROBLEM_TYPE, ProblemError, encode_problem, status_line
 from server_proc.request_log import new_request_id
 
@@ -34,13 +40,50 @@ log = structlog.get_logger()
 
 
 class Task(WSGITask):  # type: ignore[misc]
-    """Runs the application; at the end of the server's life it tells keep-alive clients to go."""
+    """Runs the application; at the end of the server's life it tells keep-alive clients to go.
+
+    It runs twice where the application's answer is a late one: until that is known, and once the answer is there.
+    """
+
+    late_body: LateBody | None = None
+
+    def execute(self) -> None:
+        if self.late_body is not None:
+            for chunk in self._begin_late_answer(self.late_body):
+                self.write(chunk)
+            return
+        try:
+            super().execute()
+        except Postponed as postponed:
+            postponed.task = self
+            raise
+
+    def conclude(self) -> None:
+        """Begin a late answer though nobody is there to read it: what was done is logged and counted."""
+        if self.late_body is not None:
+            self._begin_late_answer(self.late_body)
+
+    def _begin_late_answer(self, body: LateBody) -> Iterable[bytes]:
+        self.late_body = None  # it knows us by its start_response: no cycle
+        return body.chunks()
 
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ[TARGET_HOST] = self.request.proxy_netloc
         environ[REACHED_AT] = self.channel.reached_at
+        environ[POSTPONE] = True
         return environ
+
+    def write(self, data: bytes) -> None:
+        """Write a chunk; the first one together with the header, since two packets would wake the client twice."""
+        if self.wrote_header:
+            super().write(data)
+            return
+        self.channel.gathered = []
+        try:
+            super().write(data)
+        finally:
+            self.channel.send_gathered()
 
     def build_response_header(self) -> bytes:
         if self.channel.server.is_draining:
@@ -90,13 +133,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection."""
 
     parser_class = Parser
-    task_class = Task
     error_task_class = ProblemTask
     request: Any
     must_linger = False
     discard_until: float | None = None
     began_s = 0.0
     was_answered = False
+    late_body: LateBody | None = None
+    _resumed: Task | None = None
+    gathered: list[bytes] | None = None
 
     def __init__(self, server: Any, sock: socket.socket, *rest: Any, **options: Any) -> None:
         super().__init__(server, sock, *rest, **options)
@@ -105,10 +150,43 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         except OSError:
             self.reached_at = ""  # it is gone already
 
+    def task_class(self, _channel: Channel, request: HTTPRequestParser) -> Task:
+        """Return what handles a request: the task that has begun with it, if its answer was a late one."""
+        task, self._resumed = self._resumed, None
+        return task or Task(self, request)
+
     def service(self) -> None:
-        super().service()
+        resumed = self._resumed
+        try:
+            super().service()
+        except Postponed as postponed:
+            self.late_body = postponed.body
+            postponed.body.when_ready(partial(self.server.resume_soon, self, postponed.task))
+            return
+        if resumed is not None:
+            resumed.conclude()
         self.server.answered += 1
         self.was_answered = True
+
+    def write_soon(self, data: Any) -> int:
+        if self.gathered is None:
+            return int(super().write_soon(data))
+        self.gathered.append(data)
+        return len(data)
+
+    def send_gathered(self) -> None:
+        """Send in one piece what was written since `gathered` was made a list."""
+        gathered, self.gathered = self.gathered, None
+        super().write_soon(b"".join(gathered or ()))
+
+    def resume(self, task: Task) -> None:
+        """Go on with the request whose late answer is ready."""
+        body, self.late_body = self.late_body, None
+        task.late_body, self._resumed = body, task
+        if self.total_outbufs_len:
+            self.server.add_task(self)  # it may wait for the client to read, for which the main loop must go on
+        else:
+            self.service()
 
     def close_unless_owing(self, in_grace: bool) -> None:
         """Close the connection unless a request of it is being handled, or (in grace) is likely to come."""
@@ -152,8 +230,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Whether no answer of this connection is being made or sent."""
         return not (self.requests or self.total_outbufs_len)
 
-    def refuse_if_slow(self, now_s: float) -> None:
-        """Answer a request that has been arriving for too long."""
+    def look_after(self, now_s: float) -> None:
+        """Answer a request that has been arriving for too long, or whose answer takes too long."""
+        if (late_body := self.late_body) is not None:
+            late_body.give_up_if_overdue(now_s)
         with self.requests_lock:
             request = self.request
             if request is None or self.requests or now_s - self.began_s < RECEIVE_S:

@@ -11,20 +11,20 @@ import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
-from server_proc.http_channel import Channel
+from server_proc.http_channel import Channel, Task
 from server_proc.http_crowd import CONNECTION_LIMIT, CROWDED, accept_many, accept_without_files, make_room
 from server_proc.json_body import MAX_BULK_BYTES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# More let more posters share a commit, but they contend for the interpreter: with 64 clients, 32 threads stored a third
-# fewer marks a second than 8 do.
+# More would contend for the interpreter; who waits for a commit holds none (see late_answer).
 THREADS = 8
 MAX_HEADER_BYTES = 32 << 10
 # The application refuses what is over its limit and keeps the connection; this is where reading ends. Chunked bodies
@@ -37,6 +37,8 @@ DRAIN_S = 3.25
 # For requests of which only a part has come when the end begins, such as a header whose body is still on its way, and
 # for connections that were busy a moment ago: their next request gets an answer that says it is the last one.
 GRACE_S = 0.25
+# Meanwhile: who has been in line for too long is told so before the end.
+LOOK_S = 0.1
 
 
 class HttpServer:
@@ -63,12 +65,16 @@ class HttpServer:
             ident="axon",
         )
         self._server.channel_class = Channel
+        self._server.pull_trigger = self._wake
+        self._server.resume_soon = self._resume_soon
         self._server.accept = accept_without_files(self._server.accept, self._server.active_channels.values)
         self._server.handle_accept = accept_many(self._server)
         self._server.is_draining = False
         self._server.answered = 0
         self._server.on_refused = None
         self._released = released
+        self._is_woken = False
+        self._ready: deque[tuple[Channel, Task]] = deque()
         self._next_look_s = 0.0
         self._is_stopping = False
         self._lock = threading.Lock()
@@ -107,12 +113,39 @@ class HttpServer:
         """Ask `run` to end; returns at once. Bounded: `run` returns within DRAIN_S and a little."""
         self._server.is_draining = True  # first, so that every answer from now on says so
         self._is_stopping = True
+        self._pull_trigger()
+
+    def _wake(self) -> None:
+        """Have the main loop look at its connections anew: one byte in its pipe is enough for all who ask for it."""
+        if not self._is_woken:
+            self._is_woken = True
+            self._pull_trigger()
+
+    def _pull_trigger(self) -> None:
         with self._lock:  # the trigger is a file descriptor, which somebody else may own after the close
             if not self._is_closed:
-                self._server.pull_trigger()
+                self._server.trigger.pull_trigger()
+
+    def _resume_soon(self, channel: Channel, task: Task) -> None:
+        self._ready.append((channel, task))
+        self._wake()
 
     def _poll(self, timeout_s: float) -> None:
+        self._send_late_answers()
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
+
+    def _send_late_answers(self) -> None:
+        while True:
+            self._is_woken = True  # nobody needs to: the connections are looked at after this
+            while self._ready:
+                channel, task = self._ready.popleft()
+                try:
+                    channel.resume(task)
+                except Exception:  # noqa: BLE001 - as it is where the loop itself calls a channel
+                    channel.handle_error()
+            self._is_woken = False
+            if not self._ready:  # else the one who has added to it has not woken us
+                return
 
     def _look_after_connections(self, now_s: float) -> None:
         """Keep those who never finish what they begin from keeping everybody else out."""
@@ -122,7 +155,7 @@ class HttpServer:
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + MAINTENANCE_S
             for channel in list(channels.values()):
-                channel.refuse_if_slow(now_s)
+                channel.look_after(now_s)
 
     def _drain(self, started: float) -> None:
         """Stop accepting, and close each connection once it owes no answer. New connections wait for our successor."""
@@ -138,8 +171,9 @@ class HttpServer:
                 break
             in_grace = elapsed_s < GRACE_S
             for channel in list(server.active_channels.values()):
+                channel.look_after(started + elapsed_s)
                 channel.close_unless_owing(in_grace)
-            remaining_s = (GRACE_S if in_grace else DRAIN_S) - elapsed_s
+            remaining_s = min((GRACE_S if in_grace else DRAIN_S) - elapsed_s, LOOK_S)
             self._poll(math.ceil(remaining_s * 1000) / 1000)
 
     def _is_anybody_waiting(self) -> bool:

@@ -29,13 +29,11 @@ class KeyedRequest(msgspec.Struct, frozen=True):
     fingerprint: bytes
 
 
-def keyed_request(key: str | None, route: str, body: dict[str, Any]) -> KeyedRequest | None:
-    """Return the request, or None when it has no key. Raises WrongFieldsError for a key that is none.
+def keyed_request(key: str, route: str, body: dict[str, Any]) -> KeyedRequest:
+    """Return the request. Raises WrongFieldsError for a key that is none.
 
     Two bodies are the same if they are the same JSON, in whatever order and spacing.
     """
-    if key is None:
-        return None
     if not (key.strip() and len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()):
         raise WrongFieldsError([FieldError(KEY_FIELD, f"must be 1 to {MAX_KEY_CHARS} printable ASCII characters")])
     canonical = msgspec.json.encode([route, body], order="sorted")

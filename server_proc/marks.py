@@ -37,6 +37,10 @@ class NewMark(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     """Of the HTTP request that asks for it: not part of the mark, it follows the announcement through the logs."""
 
+    def moment_ms(self, now_ms: int) -> int:
+        """Return when it happened: now, if the client does not say."""
+        return now_ms if self.timestamp_ms is None else self.timestamp_ms
+
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """A mark as it is stored; `mark_seq` is its row number."""
@@ -108,6 +112,8 @@ def text_fault(value: object) -> str | None:
     """Say what is wrong with an identifying text, or None."""
     if not isinstance(value, str):
         return f"must be a string, not {_json_type(value)}"
+    if value.isascii() and value.isprintable() and value.strip() and len(value) <= MAX_TEXT_CHARS:
+        return None  # as nearly all are; what follows looks at each character several times
     if not value.strip():
         return "must not be blank"
     if len(value) > MAX_TEXT_CHARS:

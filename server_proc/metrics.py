@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import sqlite3
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ class Metrics:
             registry=registry,
         )
         self._of: dict[tuple[str, str | None, int], _Of] = {}
-        self._committed_s: dict[int, float] = {}
+        self._committed_s: OrderedDict[int, float] = OrderedDict()
 
     def request(self, method: str, route: str | None, status: int, duration_s: float) -> None:
         """Count a request that was answered."""
@@ -80,15 +81,15 @@ class Metrics:
 
     def marks_not_stored(self, result: str, count: int = 1) -> None:
         """Count marks that were asked for in vain: DUPLICATE or REJECTED."""
-        self._marks[result].inc(count)
+        if count:
+            self._marks[result].inc(count)
 
     def mark_committed(self, seq: int) -> None:
         """Count a new mark, whoever asked for it: the message `seq` announces it. Called in the order of seqs."""
         self._marks[CREATED].inc()
-        committed_s = self._committed_s
-        committed_s[seq] = self._clock()
-        if len(committed_s) > MAX_UNACKED:
-            del committed_s[next(iter(committed_s))]
+        self._committed_s[seq] = self._clock()
+        if len(self._committed_s) > MAX_UNACKED:
+            self._committed_s.popitem(last=False)
 
     def acked(self, previous_seq: int, seq: int) -> None:
         """Note that a client has handled the messages after `previous_seq` up to `seq`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import takewhile
@@ -16,10 +16,12 @@ from typing import cast
 
 from ipc.limits import Limits
 from ipc.protocol import Payload, check_size, encode_message, encode_payload
-from ipc.sequence import Lapped, Sequence
+from ipc.sequence import Lapped
+from ipc.sequence import Sequence as Tail
 from server_proc.database import Database
 from server_proc.database_errors import DatabaseUnusableError
 from server_proc.group_commit import Transaction
+from server_proc.many_rows import values
 
 # What a client that was away is replayed; one that was away longer is told of the gap and asks for the state.
 KEPT_MESSAGES = 100_000
@@ -61,7 +63,7 @@ class OutboxLog:
             raise DatabaseUnusableError("its epoch is missing")
         self._epoch = str(epoch[0])
         self._oldest = newest + 1 if oldest is None else oldest
-        self._tail = Sequence(newest)
+        self._tail = Tail(newest)
 
     @property
     def epoch(self) -> str:
@@ -86,7 +88,7 @@ class OutboxLog:
                 transaction.after_commit(lambda: self._forget_tail(newest))
 
     def _forget_tail(self, newest: int) -> None:
-        self._tail = Sequence(newest)
+        self._tail = Tail(newest)
 
     def append(self, payload: Payload) -> int:
         """Store a message that announces nothing but itself; return its seq. Raises PayloadError, DatabaseError."""
@@ -94,18 +96,20 @@ class OutboxLog:
             return self.add(transaction, payload)
 
     def add(self, transaction: Transaction, payload: Payload) -> int:
-        """Write a message as part of `transaction`; readers find it once that is committed."""
-        encoded_payload = check_size(encode_payload(payload), self._max_frame_bytes)
+        """Write a message as part of `transaction`; readers find it once that is committed. Returns its seq."""
+        return self.add_many(transaction, [payload])
+
+    def add_many(self, transaction: Transaction, payloads: Sequence[Payload]) -> int:
+        """Write messages, at least one, as `add` does; return the seq of the last one."""
+        encoded = [check_size(encode_payload(payload), self._max_frame_bytes) for payload in payloads]
         ts = self._clock()
         cursor = transaction.connection.execute(
-            "INSERT INTO outbox (ts, payload) VALUES (?, ?)", (ts, encoded_payload.decode())
+            f"INSERT INTO outbox (ts, payload) VALUES {values(2, len(encoded))}",  # noqa: S608  placeholders
+            [value for each in encoded for value in (ts, each.decode())],
         )
-        seq = cast(int, cursor.lastrowid)  # None only before the first INSERT
-        encoded = encode_message(seq, ts, encoded_payload)
-        if self._on_committed is not None:
-            transaction.after_commit(partial(self._on_committed, seq, payload))
-        transaction.after_commit(lambda: self._keep(seq, encoded))
-        return seq
+        last_seq = cast(int, cursor.lastrowid)  # None only before the first INSERT
+        transaction.after_commit(partial(self._committed, last_seq + 1 - len(encoded), ts, payloads, encoded))
+        return last_seq
 
     def read(self, after_seq: int, max_bytes: int) -> tuple[bytes, int]:
         """Return encoded messages after `after_seq` as a MessageLog does. Raises Lapped, DatabaseError."""
@@ -139,11 +143,17 @@ class OutboxLog:
             self._oldest = oldest
             raise
 
+    def _committed(self, first_seq: int, ts: float, payloads: Sequence[Payload], encoded: list[bytes]) -> None:
+        for seq, (payload, encoded_payload) in enumerate(zip(payloads, encoded, strict=True), first_seq):
+            if self._on_committed is not None:
+                self._on_committed(seq, payload)
+            self._keep(seq, encode_message(seq, ts, encoded_payload))
+
     def _keep(self, seq: int, encoded: bytes) -> None:
         """Add a committed message to the tail; called with the writer lock held, so in order."""
         tail = self._tail
         if seq != tail.newest + 1:  # never seen; but a tail with a hole would hand out wrong seqs for ever
-            self._tail = tail = Sequence(seq - 1)
+            self._tail = tail = Tail(seq - 1)
         tail.push(encoded)
         while len(tail) > self._tail_messages or (tail.total_bytes > self._tail_bytes and len(tail) > 1):
             tail.drop_through(tail.oldest)

@@ -7,6 +7,7 @@ that never reach the application all speak alike. Runs on whichever thread met t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -77,6 +78,7 @@ def encode_problem(problem: ProblemError, request_id: str | None = None) -> byte
     return msgspec.json.encode(body)
 
 
+@lru_cache
 def status_line(status: int) -> str:
     """Return the status as WSGI wants it: "404 Not Found"."""
     return f"{int(status)} {HTTPStatus(status).phrase}"

@@ -1,21 +1,25 @@
 """Recording what a request asks for, and the answer to it, in one transaction: once, however often it is asked.
 
-Knows the store and the bytes of the answers; knows nothing of Flask. Task threads.
+Knows the store and the bytes of the answers; knows nothing of Flask. Runs on the thread that writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from http import HTTPStatus
+from typing import Generic, TypeVar
 
 import msgspec
 
 from server_proc.batch import RESULTS, ParsedMark, batch_answer
-from server_proc.database import Database, Transaction
+from server_proc.database import Transaction
 from server_proc.idempotency import KeyedRequest, recall, remember
 from server_proc.marks import NewMark, mark_message
 from server_proc.problems import WrongFieldsError
 from server_proc.store import MarkStore, Outcome, Recorded
+
+Asked = TypeVar("Asked")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,21 +32,55 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int = 0
 
 
-def answer_once(
-    database: Database, keyed: KeyedRequest | None, now_ms: int, make: Callable[[Transaction], Answer]
-) -> Answer:
-    """Return what `make` answers in a transaction, or what it answered to this request before.
+class Wanted(msgspec.Struct, Generic[Asked], frozen=True, kw_only=True):
+    """What a request asks for, when it came, and its idempotency key, if it has one."""
 
-    Raises WrongFieldsError when the key was used for another request, DatabaseError when nothing was stored.
-    """
-    with database.write() as transaction:
-        if keyed is None:
-            return make(transaction)
+    asked: Asked
+    now_ms: int
+    keyed: KeyedRequest | None = None
+
+
+def record_marks(
+    store: MarkStore, transaction: Transaction, requests: Sequence[Wanted[NewMark]]
+) -> list[Answer | WrongFieldsError]:
+    """Record a mark for each request; WrongFieldsError where the mark's id, or the key, was used for another one."""
+    plain = [(each.asked, each.now_ms) for each in requests if each.keyed is None]
+    recorded = iter(store.record_many(transaction, plain))
+
+    def answer(request: Wanted[NewMark]) -> Answer | WrongFieldsError:
+        if request.keyed is None:
+            found = next(recorded)
+            return found if isinstance(found, WrongFieldsError) else _mark_answer(found)
+        make = partial(store.record_in, transaction, request.asked, request.now_ms)
+        return _once(transaction, request.keyed, request.now_ms, lambda: _mark_answer(make()))
+
+    return [answer(request) for request in requests]
+
+
+def record_batches(
+    store: MarkStore, transaction: Transaction, requests: Sequence[Wanted[list[ParsedMark]]]
+) -> list[Answer | WrongFieldsError]:
+    """Record the right ones of each request's marks; WrongFieldsError where the key was used for another request."""
+
+    def answer(request: Wanted[list[ParsedMark]]) -> Answer | WrongFieldsError:
+        make = partial(_record_batch, store, transaction, request.asked, request.now_ms)
+        return make() if request.keyed is None else _once(transaction, request.keyed, request.now_ms, make)
+
+    return [answer(request) for request in requests]
+
+
+def _once(
+    transaction: Transaction, keyed: KeyedRequest, now_ms: int, make: Callable[[], Answer]
+) -> Answer | WrongFieldsError:
+    """Return what `make` answers, or what it answered to this request before."""
+    try:
         if (stored := recall(transaction.connection, keyed, now_ms)) is not None:
             return _repeated(stored)
-        answer = make(transaction)
-        remember(transaction.connection, keyed, answer.body, now_ms)
-        return answer
+        answer = make()
+    except WrongFieldsError as error:
+        return error
+    remember(transaction.connection, keyed, answer.body, now_ms)
+    return answer
 
 
 class _Counted(msgspec.Struct):
@@ -63,11 +101,10 @@ def _repeated(body: bytes) -> Answer:
     )
 
 
-def record_mark(store: MarkStore, transaction: Transaction, new: NewMark, now_ms: int) -> Answer:
-    """Record one mark. Raises WrongFieldsError when its id was sent with another one before."""
-    recorded = store.record_in(transaction, new, now_ms)
+def _mark_answer(recorded: Recorded) -> Answer:
     # A repetition gets the bytes of the first answer: a void that has come since is no part of them.
-    message = mark_message(msgspec.structs.replace(recorded.mark, void_reason=None))
+    mark = recorded.mark
+    message = mark_message(mark if mark.void_reason is None else msgspec.structs.replace(mark, void_reason=None))
     if recorded.outcome is Outcome.DUPLICATE:
         message["duplicate"] = True
     body = msgspec.json.encode(message)
@@ -76,18 +113,9 @@ def record_mark(store: MarkStore, transaction: Transaction, new: NewMark, now_ms
     return Answer(status=HTTPStatus.OK, body=body, duplicate=1)
 
 
-def record_batch(store: MarkStore, transaction: Transaction, marks: Sequence[ParsedMark], now_ms: int) -> Answer:
-    """Record those marks of a batch that are right."""
-    results = [_result(store, transaction, mark, now_ms) for mark in marks]
-    body = batch_answer(results)
+def _record_batch(store: MarkStore, transaction: Transaction, marks: Sequence[ParsedMark], now_ms: int) -> Answer:
+    right = [(mark, now_ms) for mark in marks if not isinstance(mark, WrongFieldsError)]
+    recorded = iter(store.record_many(transaction, right))
+    body = batch_answer([mark if isinstance(mark, WrongFieldsError) else next(recorded) for mark in marks])
     counts = {name: body[name] for name in RESULTS}
     return Answer(status=HTTPStatus.OK, body=msgspec.json.encode(body), **counts)
-
-
-def _result(store: MarkStore, transaction: Transaction, mark: ParsedMark, now_ms: int) -> Recorded | WrongFieldsError:
-    if isinstance(mark, WrongFieldsError):
-        return mark
-    try:
-        return store.record_in(transaction, mark, now_ms)
-    except WrongFieldsError as error:
-        return error

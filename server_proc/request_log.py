@@ -6,8 +6,8 @@ name a person): only the route that matched. Task threads.
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 def new_request_id() -> str:
-    return secrets.token_hex(8)
+    return f"{random.getrandbits(64):016x}"  # to tell requests apart, not to keep anything from anybody
 
 
 def request_id_of(given: str | None) -> str:
@@ -59,30 +59,31 @@ class RequestLog:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = self._clock()
         request_id = environ[REQUEST_ID] = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
-        status = 500
 
-        def remember_status(
+        def start_and_log(
             line: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None, /
         ) -> Callable[[bytes], object]:
-            nonlocal status
-            status = int(line[:3])
+            # Answers are whole when they are started, so this is all but the sending.
+            self._log(environ, int(line[:3]), self._clock() - started)
             return start_response(line, [*headers, ("X-Request-Id", request_id)], exc_info)
 
         try:
-            return self._app(environ, remember_status)
-        finally:
-            # Answers are built whole before they are returned, so this is all but the sending.
-            duration_s = self._clock() - started
-            route = environ.get(ROUTE)
-            self._observe(environ["REQUEST_METHOD"], route, status, duration_s)
-            device = {"device": environ[DEVICE]} if DEVICE in environ else {}
-            write = log.debug if route in QUIET_ROUTES else log.info
-            write(
-                "request_handled",
-                method=environ["REQUEST_METHOD"],
-                route=route,
-                status=status,
-                duration_ms=round(duration_s * 1000, 3),
-                request_id=request_id,
-                **device,
-            )
+            return self._app(environ, start_and_log)
+        except Exception:
+            self._log(environ, 500, self._clock() - started)
+            raise
+
+    def _log(self, environ: WSGIEnvironment, status: int, duration_s: float) -> None:
+        method, route = environ["REQUEST_METHOD"], environ.get(ROUTE)
+        self._observe(method, route, status, duration_s)
+        device = {"device": environ[DEVICE]} if DEVICE in environ else {}
+        write = log.debug if route in QUIET_ROUTES else log.info
+        write(
+            "request_handled",
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(duration_s * 1000, 3),
+            request_id=environ[REQUEST_ID],
+            **device,
+        )

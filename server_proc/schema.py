@@ -19,6 +19,8 @@ from server_proc.database_errors import DatabaseError, DatabaseFullError, Databa
 APPLICATION_ID = 0x41584F4E  # "AXON": tells our files from those of other programs
 # How long another process may keep the database locked; far below the time after which the launcher sees a hang.
 BUSY_TIMEOUT_S = 1.5
+# Statements for many rows are others for each number of rows.
+CACHED_STATEMENTS = 512
 HEADER_BYTES = 100
 ELSEWHERE = "use another --state-dir"
 
@@ -69,7 +71,9 @@ def create_file(path: Path) -> None:
 
 def connect(path: Path) -> sqlite3.Connection:
     # isolation_level None: transactions are ours to begin. Connections move between threads, one at a time.
-    return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
+    )
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations_dir: Path) -> None:

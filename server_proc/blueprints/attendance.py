@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from server_proc.batch import parse_batch
-from server_proc.database import Transaction
-from server_proc.idempotency import KEY_FIELD, KeyedRequest, keyed_request
-from server_proc.json_answer import encoded_json_answer, json_answer
-from server_proc.json_body import MAX_BULK_BYTES, read_json_object
+from server_proc.batch_writer import Work
+from server_proc.idempotency import KeyedRequest, keyed_request
+from server_proc.json_answer import json_answer
+from server_proc.json_body import JSON_TYPE, MAX_BODY_BYTES, MAX_BULK_BYTES, read_json_object
+from server_proc.late_answer import Ready, answer_late
 from server_proc.mark_query import parse_mark_query
 from server_proc.marks import mark_message, parse_new_mark
 from server_proc.metrics import DUPLICATE, REJECTED
 from server_proc.problems import ProblemError, both
 from server_proc.query_arguments import query_pairs
-from server_proc.recording import Answer, answer_once, record_batch, record_mark
+from server_proc.recording import Answer, Asked, Wanted, record_batches, record_marks
 from server_proc.request_log import REQUEST_ID
 from server_proc.services import Services
 
@@ -28,26 +29,32 @@ PATH = "/api/attendance"
 
 def attendance_blueprint(services: Services) -> Blueprint:
     blueprint = Blueprint("attendance", __name__)
+    record_one, record_many = partial(record_marks, services.store), partial(record_batches, services.store)
+    note = partial(_note, services)
+
+    def parsed(parse: Callable[[dict[str, Any], int, str | None], Asked], max_bytes: int) -> Wanted[Asked]:
+        now_ms = services.now_ms()
+        try:
+            body = read_json_object(request, max_bytes)
+            asked, keyed = both(lambda: parse(body, now_ms, request.environ.get(REQUEST_ID)), lambda: _keyed(body))
+        except ProblemError:
+            services.metrics.marks_not_stored(REJECTED)
+            raise
+        return Wanted(asked=asked, now_ms=now_ms, keyed=keyed)
+
+    def record(work: Work[Wanted[Asked], Answer], wanted: Wanted[Asked], marks: int) -> Response:
+        future = services.database.submit(work, wanted, marks)
+        future.add_done_callback(note)
+        return answer_late(future, _ready)
 
     @blueprint.post(PATH)
     def post_mark() -> Response:
-        now_ms = services.now_ms()
-        with _rejections_counted(services):
-            body = read_json_object(request)
-            new, keyed = both(
-                lambda: parse_new_mark(body, now_ms, request.environ.get(REQUEST_ID)), lambda: _keyed(body)
-            )
-            return _recorded(services, keyed, now_ms, partial(record_mark, services.store, new=new, now_ms=now_ms))
+        return record(record_one, parsed(parse_new_mark, MAX_BODY_BYTES), 1)
 
     @blueprint.post(f"{PATH}:batch")
     def post_batch() -> Response:
-        now_ms = services.now_ms()
-        with _rejections_counted(services):
-            body = read_json_object(request, MAX_BULK_BYTES)
-            marks, keyed = both(
-                lambda: parse_batch(body, now_ms, request.environ.get(REQUEST_ID)), lambda: _keyed(body)
-            )
-            return _recorded(services, keyed, now_ms, partial(record_batch, services.store, marks=marks, now_ms=now_ms))
+        wanted = parsed(parse_batch, MAX_BULK_BYTES)
+        return record(record_many, wanted, len(wanted.asked))
 
     @blueprint.get(PATH)
     def list_marks() -> Response:
@@ -59,25 +66,26 @@ def attendance_blueprint(services: Services) -> Blueprint:
     return blueprint
 
 
-@contextmanager
-def _rejections_counted(services: Services) -> Iterator[None]:
-    try:
-        yield
-    except ProblemError:
-        services.metrics.marks_not_stored(REJECTED)
-        raise
-
-
 def _keyed(body: dict[str, Any]) -> KeyedRequest | None:
-    return keyed_request(request.headers.get(KEY_FIELD), request.path, body)
+    key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    return None if key is None else keyed_request(key, request.path, body)
 
 
-def _recorded(
-    services: Services, keyed: KeyedRequest | None, now_ms: int, make: Callable[[Transaction], Answer]
-) -> Response:
-    answer = answer_once(services.database, keyed, now_ms, make)
+def _note(services: Services, recorded: Future[Answer]) -> None:
+    """Announce and count what was recorded, whether anybody waits for the answer or not."""
+    if recorded.cancelled():
+        return
+    if (error := recorded.exception()) is not None:
+        if isinstance(error, ProblemError):
+            services.metrics.marks_not_stored(REJECTED)
+        return
+    answer = recorded.result()
     if answer.created:
         services.hub.announce()
     services.metrics.marks_not_stored(DUPLICATE, answer.duplicate)
     services.metrics.marks_not_stored(REJECTED, answer.rejected)
-    return encoded_json_answer(answer.body, answer.status)
+
+
+def _ready(recorded: Future[Answer]) -> Ready:
+    answer = recorded.result()
+    return Ready(answer.status, JSON_TYPE, answer.body)

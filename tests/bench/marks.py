@@ -19,6 +19,7 @@ from tests.bench.report import Result, Series, Target, as_json, as_table, median
 
 OUTPUT = Path("build/bench-marks.json")
 EMPTY = "tests.bench.contestants.web:EmptyRoute"
+OUR_EMPTY = "tests.bench.contestants.web:OurEmptyRoute"
 MARKS = "tests.bench.contestants.web:MarksServer"
 LOAD = "tests.bench.http_load:Load"
 POST_MARK, POST_EMPTY = "/api/attendance", "/empty"
@@ -42,17 +43,19 @@ QUICK = Scale(rounds=3, round_s=1.0, paced=300, fills=2)
 def post_rate(scale: Scale) -> list[Result]:
     """Durable marks against an empty route, by how many clients post at once."""
     results = []
-    with children((EMPTY,), (MARKS,), (LOAD,)) as [empty, marks, load]:
-        targets = ((empty.call("port"), POST_EMPTY), (marks.call("port"), POST_MARK))
+    with children((MARKS,), (EMPTY,), (OUR_EMPTY,), (LOAD,)) as [marks, empty, our_empty, load]:
+        targets = ((marks.call("port"), POST_MARK), *((each.call("port"), POST_EMPTY) for each in (empty, our_empty)))
         for connections in (1, 16, 64):
-            rates: list[list[float]] = [[], []]
+            rates: list[list[float]] = [[], [], []]
             for number in range(scale.rounds + 1):
-                for which in ((0, 1), (1, 0))[number % 2]:
+                for which in ((0, 1, 2), (2, 1, 0))[number % 2]:
                     rate = load.call("post", targets[which], connections, scale.round_s)
                     if number:  # the first round warms up
                         rates[which].append(rate)
-            series = [Series("empty Flask route", "/s", rates[0]), Series("durable marks", "/s", rates[1])]
-            ratio = Target("marks / empty route", median_ratio(rates[1], rates[0]), 0.7, is_at_most=False)
+            names = ("durable marks", "empty Flask route on waitress", "empty Flask route on our HttpServer")
+            series = [Series(name, "/s", each) for name, each in zip(names, rates, strict=True)]
+            series.append(Series("marks / empty route on our HttpServer", "x", [median_ratio(rates[0], rates[2])]))
+            ratio = Target("marks / empty route on waitress", median_ratio(rates[0], rates[1]), 0.7, is_at_most=False)
             title = f"POST, {connections} keep-alive clients"
             results.append(Result(title, series, [ratio] if connections == 16 else []))
     return results

@@ -17,7 +17,6 @@ from ipc import ChildSetupError, RequestError
 from server_proc import self_check
 from server_proc.database import open_database
 from server_proc.devices import DeviceStore
-from server_proc.http_server import THREADS
 from server_proc.main import run
 from server_proc.outbox import OutboxLog
 from server_proc.upkeep import Upkeep
@@ -25,6 +24,8 @@ from tests.unit.ipc.channel import eventually
 from tests.unit.server_proc.running_server import DEADLINE_S, RunningServer, Sockets, ask, without_request
 
 pytestmark = pytest.mark.leak_checked
+
+POSTERS = 64
 
 
 @pytest.fixture
@@ -123,15 +124,15 @@ def test_posters_that_wait_for_each_other_share_a_commit(sockets, state_dir, mon
         with database.write() as transaction:
             connection = transaction.connection
             connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-            posters = [threading.Thread(target=server.post, args=({"personId": str(n)},)) for n in range(THREADS)]
+            posters = [threading.Thread(target=server.post, args=({"personId": str(n)},)) for n in range(POSTERS)]
             for poster in posters:
                 poster.start()
-            eventually(lambda: database._writer._in_line >= THREADS)
+            eventually(lambda: len(database._batches._line) == POSTERS)
         for poster in posters:
             poster.join(DEADLINE_S)
         connection.set_trace_callback(None)
     assert len(commits) == 1
-    assert rows(state_dir, "SELECT count(DISTINCT person_id) FROM marks") == [(THREADS,)]
+    assert rows(state_dir, "SELECT count(DISTINCT person_id) FROM marks") == [(POSTERS,)]
 
 
 def test_a_client_that_was_away_for_too_long_is_told_exactly_what_it_has_missed(sockets, state_dir, monkeypatch):

@@ -1,5 +1,6 @@
-"""HTTP servers under load: the real server child, and an empty Flask route on the same waitress."""
+"""HTTP servers under load: the real server child, and empty Flask routes on the same waitress."""
 
+import logging
 import os
 import sqlite3
 import tempfile
@@ -10,10 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 from flask import Flask
+from waitress import create_server  # type: ignore[import-untyped]
 
 from ipc.peer import Peer
 from launcher import child_logs
-from server_proc.http_server import HttpServer
+from server_proc.http_crowd import CONNECTION_LIMIT
+from server_proc.http_server import THREADS, HttpServer
 from server_proc.main import DATABASE_NAME, run
 from tests.unit.server_proc.running_server import DEADLINE_S, Context, Sockets
 
@@ -21,14 +24,40 @@ DAYS = 200  # that the stored marks are spread over
 _DAY_MS = 24 * 3600 * 1000
 
 
+def _empty_route() -> Flask:
+    app = Flask("empty", static_folder=None, template_folder=None)
+    app.add_url_rule("/empty", view_func=lambda: ("{}", 201), methods=["POST"])
+    return app
+
+
 class EmptyRoute:
-    """A Flask application with one route that does nothing, and nothing around it."""
+    """An empty Flask route on waitress as it comes, with the settings that we give it."""
 
     def __init__(self) -> None:
-        app = Flask("empty", static_folder=None, template_folder=None)
-        app.add_url_rule("/empty", view_func=lambda: ("{}", 201), methods=["POST"])
         self._sockets = Sockets(Path(tempfile.mkdtemp(prefix="axon-b-")))
-        server = HttpServer(app.wsgi_app, self._sockets.http_socket)
+        logging.getLogger("waitress.queue").disabled = True  # as our server has it
+        server = create_server(
+            _empty_route(),
+            sockets=[self._sockets.http_socket],
+            threads=THREADS,
+            connection_limit=CONNECTION_LIMIT,
+            channel_timeout=5,
+            cleanup_interval=2,
+            asyncore_use_poll=True,
+        )
+        threading.Thread(target=server.run, daemon=True).start()
+
+    def port(self) -> int:
+        port: int = self._sockets.port
+        return port
+
+
+class OurEmptyRoute:
+    """The same on our HttpServer, which is waitress with what we changed in it."""
+
+    def __init__(self) -> None:
+        self._sockets = Sockets(Path(tempfile.mkdtemp(prefix="axon-b-")))
+        server = HttpServer(_empty_route().wsgi_app, self._sockets.http_socket)
         threading.Thread(target=server.run, daemon=True).start()
 
     def port(self) -> int:

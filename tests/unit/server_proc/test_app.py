@@ -119,7 +119,7 @@ def test_a_full_disk_is_507_and_an_unusable_database_503(post, services, monkeyp
             raise error
 
         with monkeypatch.context() as patch, capture_logs() as logs:
-            patch.setattr(type(services.store), "record_in", fail)
+            patch.setattr(type(services.store), "record_many", fail)
             answer = post(body={"personId": "1"})
         problem(answer, status)
         assert "secret" not in answer.text
@@ -283,7 +283,7 @@ def test_an_unforeseen_error_is_a_500_problem_without_internals_and_logged_with_
     def fail(*_arguments):
         raise ZeroDivisionError("internal detail")
 
-    monkeypatch.setattr(type(services.store), "record_in", fail)
+    monkeypatch.setattr(type(services.store), "record_many", fail)
     with capture_logs() as logs:
         answer = post(body={"personId": "1"})
     problem(answer, 500)

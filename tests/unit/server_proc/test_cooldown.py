@@ -1,15 +1,23 @@
 """A person who is marked twice within the cool-down is recorded once."""
 
 import itertools
+import json
+import tempfile
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server_proc.cooldown import standing_seq
+from server_proc.database import open_database
 from server_proc.idempotency import REMEMBERED_MS
 from server_proc.marks import NewMark
+from server_proc.outbox import OutboxLog
 from server_proc.problems import WrongFieldsError
 from server_proc.store import MarkQuery, MarkStore, Outcome
-from server_proc.voids import NewVoid
+from server_proc.voids import NewVoid, VoidStore
 
 NOW_MS = 1_769_846_400_500
 COOLDOWN_MS = 60_000
@@ -138,3 +146,58 @@ def test_looking_for_it_uses_the_index(database):
         connection.set_trace_callback(None)
         plan = connection.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
     assert "marks_by_person_and_timestamp" in plan[0][3]
+
+
+# -- many at once --------------------------------------------------------------------------------------------------
+
+ASKED = st.builds(
+    NewMark,
+    person_id=st.sampled_from("pqr"),
+    id=st.sampled_from([None, "a", "b", "c"]),
+    timestamp_ms=st.sampled_from([None, *range(0, 200_000, 20_000)]),
+    source=st.sampled_from([None, "door"]),
+)
+
+
+def told(recorded):
+    """What a client learns of its mark, but for what is a matter of chance or order."""
+    if isinstance(recorded, WrongFieldsError):
+        return str(recorded)
+    return recorded.outcome, *same_everywhere(recorded.mark)
+
+
+def same_everywhere(mark):
+    return mark.person_id, mark.timestamp_ms, mark.source or "", mark.void_reason or ""
+
+
+def one_by_one(store, transaction, asked):
+    for new, now_ms in asked:
+        try:
+            yield store.record_in(transaction, new, now_ms)
+        except WrongFieldsError as error:
+            yield error
+
+
+@pytest.mark.parametrize("cooldown_ms", [0, COOLDOWN_MS])
+@settings(max_examples=60)
+@given(groups=st.lists(st.lists(ASKED, max_size=8), max_size=4))
+def test_many_at_once_become_what_they_would_have_become_one_by_one(cooldown_ms, groups):
+    """Each is told the same, and the same marks are there; those of a group perhaps in another order."""
+    seen = []
+    for record in (MarkStore.record_many, one_by_one):
+        with tempfile.TemporaryDirectory() as directory, closing(open_database(Path(directory) / "a.db")) as database:
+            outbox = OutboxLog(database)
+            store = MarkStore(database, outbox, cooldown_ms)
+            outcomes = []
+            for number, group in enumerate(groups):
+                with database.write() as transaction:
+                    outcomes += map(told, record(store, transaction, [(new, NOW_MS + number) for new in group]))
+                if number == 0 and (marks := store.list_marks(MarkQuery())):
+                    first = min(marks, key=same_everywhere)
+                    VoidStore(database, outbox).void(NewVoid(reason="x", mark_seq=first.mark_seq), NOW_MS)
+            marks = store.list_marks(MarkQuery())
+            payloads = [json.loads(line)["payload"] for line in outbox.read(0, 1 << 20)[0].splitlines()]
+            announced = [payload["markSeq"] for payload in payloads if payload["type"] == "attendance"]
+            assert announced == [mark.mark_seq for mark in marks]
+        seen.append((outcomes, sorted(map(same_everywhere, marks))))
+    assert seen[0] == seen[1]

@@ -3,12 +3,14 @@
 import sqlite3
 import stat
 import threading
+import time
 from contextlib import closing
 
 import pytest
 
 from server_proc.database import open_database
 from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
+from tests.unit.server_proc.running_server import DEADLINE_S
 
 
 def insert(database, key, value="x"):
@@ -144,6 +146,18 @@ def test_closing_does_not_wait_for_a_writer_that_hangs(database, monkeypatch):
     with database.write() as transaction:
         database.close()
         transaction.connection.execute("INSERT INTO meta VALUES ('a', '')")
+    database._writer.close(1)
+
+
+def test_closing_waits_once_for_all_who_hang(database, monkeypatch):
+    monkeypatch.setattr("server_proc.database.CLOSE_PATIENCE_S", 0.5)
+    with database.write():
+        future = database.submit(lambda _transaction, items: items, "in line")
+        began = time.monotonic()
+        database.close()
+        assert time.monotonic() - began < 2 * 0.5
+    with pytest.raises(DatabaseBusyError, match="closed"):
+        future.result(DEADLINE_S)
     database._writer.close(1)
 
 

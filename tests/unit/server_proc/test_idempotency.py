@@ -15,10 +15,6 @@ def connection(database):
         yield transaction.connection
 
 
-def test_without_a_key_there_is_nothing_to_remember():
-    assert keyed_request(None, ROUTE, {}) is None
-
-
 @pytest.mark.parametrize("key", ["", " ", "x" * (MAX_KEY_CHARS + 1), "caf\xe9", "a\tb"])
 def test_a_key_that_is_none_is_named(key):
     with pytest.raises(WrongFieldsError, match="Idempotency-Key"):

@@ -1,7 +1,9 @@
 """Asking for the same twice over HTTP: by id, by Idempotency-Key, by a batch; and what the bytes of the answers are."""
 
+import gc
 import json
 import threading
+import weakref
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from server_proc.json_body import MAX_BULK_BYTES
 from server_proc.main import make_wsgi_app
 from server_proc.store import MarkQuery, MarkStore
 from server_proc.voids import NewVoid
+from tests.unit.ipc.channel import eventually
 from tests.unit.server_proc.problem_answers import problem
 
 BATCH = "/api/attendance:batch"
@@ -296,3 +299,21 @@ def test_a_batch_over_its_limit_is_413_naming_that_limit(post, services):
     problem(answer, 413)
     assert str(MAX_BULK_BYTES) in answer.json["detail"]
     assert stored(services) == []
+
+
+def test_what_was_refused_is_not_kept_until_somebody_collects_it(post, services, monkeypatch):
+    submit, futures = services.database.submit, []
+
+    def submit_and_watch(*arguments):
+        future = submit(*arguments)
+        futures.append(weakref.ref(future))
+        return future
+
+    monkeypatch.setattr(services.database, "submit", submit_and_watch)
+    gc.disable()
+    try:
+        answers = [post(body={"id": "one", "personId": person}) for person in ("12345", "67890")]
+        assert [answer.status_code for answer in answers] == [201, 422]
+        eventually(lambda: [future() for future in futures] == [None, None])
+    finally:
+        gc.enable()
