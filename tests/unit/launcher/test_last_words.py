@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.last_words import MAX_LINES, LastWords
+from launcher.last_words import MAX_LINES, LastWords, latest
 
 DUMP = [
     b"Fatal Python error: Segmentation fault",
@@ -74,3 +74,8 @@ def test_what_was_printed_before_the_dump_does_not_shorten_it() -> None:
 
     assert words.note([*[b"x" * 65536] * 32, DUMP[0]]) == 32
     assert words.note(DUMP[1:]) == 0
+
+
+def test_the_latest_lines_are_bounded_in_bytes_too() -> None:
+    assert latest([b"%d" % number for number in range(300)] + [b""]) == [b"%d" % number for number in range(100, 300)]
+    assert latest([b"x" * 65536] * 100) == [b"x" * 65536] * 16

@@ -152,3 +152,8 @@ def test_a_timestamp_that_was_left_out_may_be_left_out_again():
     assert conflicts(NewMark(person_id="12345", id="a"), stored) == []
     later = NewMark(person_id="12345", id="a", timestamp_ms=NOW_MS + 1)
     assert [error.field for error in conflicts(later, stored)] == ["timestamp"]
+
+
+def test_a_mark_without_a_timestamp_has_happened_when_it_came():
+    assert NewMark(person_id="1").moment_ms(5) == 5
+    assert NewMark(person_id="1", timestamp_ms=0).moment_ms(5) == 0
