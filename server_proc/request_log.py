@@ -31,10 +31,12 @@ Observe = Callable[[str, str | None, int, float], None]
 """Takes note of a request that was handled: method, route, status, duration in seconds."""
 
 log = structlog.get_logger()
+# Of our own, since others may set back the one that modules share.
+_random = random.Random()  # noqa: S311 - to tell requests apart, not to keep anything from anybody
 
 
 def new_request_id() -> str:
-    return f"{random.getrandbits(64):016x}"  # to tell requests apart, not to keep anything from anybody
+    return f"{_random.getrandbits(64):016x}"
 
 
 def request_id_of(given: str | None) -> str:

@@ -37,6 +37,9 @@ _KNOWN = (
     " OR EXISTS (SELECT 1 FROM marks WHERE marks.person_id = asked.person_id"
     " AND timestamp_ms > after_ms AND timestamp_ms < before_ms)"
 )
+# Not os.urandom each time: a system call, in which the thread that writes would let others go first. Nor the generator
+# that all modules share, which any of them may set back to where it was.
+_random = random.Random()  # noqa: S311 - to be unique, not secret; it begins with what the system has
 _48_BITS = (1 << 48) - 1
 
 
@@ -192,8 +195,7 @@ def _new_id(now_ms: int) -> str:
 
     Random ones would each change a page of their own, and a commit writes whole pages.
     """
-    # Not os.urandom: a system call, in which the thread that writes would let others go first.
-    value = (now_ms & _48_BITS) << 80 | random.getrandbits(80)
+    value = (now_ms & _48_BITS) << 80 | _random.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76  # the version
     digits = f"{value & ~(0b11 << 62) | 0b10 << 62:032x}"  # the variant
     # As str(uuid.UUID(int=value)) says it, in a fifth of the time.

@@ -1,5 +1,7 @@
 """One line per request."""
 
+import random
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -93,3 +95,11 @@ def test_what_was_handled_is_told_to_the_observer():
         log({"REQUEST_METHOD": "GET", "HTTP_X_REQUEST_ID": "mine"}, lambda *_answer: None)
     assert seen == [("GET", "/x", 404, 0.5)]
     assert (logs[0]["device"], logs[0]["request_id"]) == ("door", "mine")
+
+
+def test_request_ids_stay_unique_where_somebody_sets_the_random_generator_back():
+    ids = []
+    for _ in range(2):
+        random.seed(1)
+        ids.append(request_id_of(None))
+    assert ids[0] != ids[1]

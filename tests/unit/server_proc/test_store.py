@@ -1,6 +1,7 @@
 """Recording and listing marks."""
 
 import json
+import random
 import threading
 import uuid
 
@@ -42,6 +43,14 @@ def test_the_ids_that_are_made_up_are_uuids_in_the_order_of_time(store):
     assert {(made_up.version, made_up.variant) for made_up in ids} == {(7, uuid.RFC_4122)}
     assert sorted(ids) == ids
     assert len({store.record(NewMark(person_id="1"), NOW_MS)[0].id for _ in range(100)}) == 100
+
+
+def test_ids_stay_unique_where_somebody_sets_the_random_generator_back(store):
+    ids = []
+    for _ in range(2):
+        random.seed(1)
+        ids.append(store.record(NewMark(person_id="1"), NOW_MS)[0].id)
+    assert ids[0] != ids[1]
 
 
 def test_what_the_client_gave_is_kept_and_the_time_of_receipt_besides(store):
