@@ -18,6 +18,7 @@ from server_proc.http_server import THREADS, HttpServer
 from server_proc.late_answer import Ready, answer_late
 from server_proc.problems import FieldError, WrongFieldsError
 from server_proc.request_log import RequestLog
+from tests.unit.ipc.channel import eventually
 from tests.unit.server_proc.running_server import DEADLINE_S
 
 pytestmark = pytest.mark.leak_checked
@@ -275,8 +276,7 @@ def test_what_is_in_flight_when_the_server_stops_is_answered_and_then_closed(app
     future = app.next_future()
     stopper = threading.Thread(target=serving.stop)
     stopper.start()
-    while not serving.server._server.is_draining:
-        pass
+    eventually(lambda: serving.server._server.is_draining)
     future.set_result(b"last")
 
     status, body, headers = answer_of(connection)
