@@ -40,7 +40,7 @@ def main() -> int:
 
 def run_channel(options: argparse.Namespace) -> None:
     if importlib.util.find_spec("zmq") is None:
-        sys.exit("pyzmq is missing: pip install --require-hashes -r requirements-bench.txt")
+        sys.exit("pyzmq is missing: pip install --no-deps --require-hashes -r requirements-bench.txt")
     machine = _machine() | {"scale": "quick" if options.quick else "full"}
     results: list[Result] = []
     for name in options.only or MEASURES:
