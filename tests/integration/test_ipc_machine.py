@@ -198,6 +198,7 @@ def test_both_sides_send_great_messages_at_each_other_from_their_handlers(open_s
     listener = open_client(limits=limits).wait_live()
     text = "x" * (2 << 20)
     at_server = Arrivals()
+    first_three_sent = threading.Event()
 
     @server.add_message_handler
     def answer(payload):
@@ -206,11 +207,13 @@ def test_both_sides_send_great_messages_at_each_other_from_their_handlers(open_s
 
     @listener.client.add_message_handler
     def ask_again(payload):
+        assert first_three_sent.wait(60)
         if payload["number"] < 30:
             assert listener.client.send_message({"number": payload["number"] + 3, "text": text})
 
     for number in range(3):
         assert listener.client.send_message({"number": number, "text": text})
+    first_three_sent.set()
     at_server.wait_for(33)
     listener.deliveries.wait_for(33)
     assert at_server.items == list(range(33))
