@@ -263,9 +263,9 @@ class Channel(RuleBasedStateMachine):
         assert set().union(*handled) == set(range(1, end.sent + 1))
 
 
-TestChannel = Channel.TestCase
+TestChannel = pytest.mark.timeout(600)(Channel.TestCase)
 TestChannel.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
