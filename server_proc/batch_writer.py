@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from server_proc.database_errors import DatabaseBusyError, DatabaseError, DatabaseFullError
-from server_proc.group_commit import Transaction
+from server_proc.write_turn import Transaction
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -1,4 +1,4 @@
-"""The database file: writers that take turns and share commits, any number of readers that wait for nobody (WAL).
+"""The database file: writers that take turns, any number of readers that wait for nobody (WAL).
 
 Knows SQLite; knows nothing of marks or messages. Any thread may call.
 """
@@ -22,9 +22,9 @@ from server_proc.database_errors import (
 )
 from server_proc.disk_alarm import DiskAlarm
 from server_proc.files_in_place import FilesInPlace
-from server_proc.group_commit import PATIENCE_S, GroupCommit
-from server_proc.group_commit import Transaction as Transaction  # part of what `write` gives
 from server_proc.schema import BUSY_TIMEOUT_S, connect, create_file, migrate, opening_alone
+from server_proc.write_turn import PATIENCE_S, WriteTurn
+from server_proc.write_turn import Transaction as Transaction  # part of what `write` gives
 
 DATABASE_NAME = "attendance.db"  # in the state directory
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
@@ -40,7 +40,7 @@ class Database:
     def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
         self.path = path
         self.alarm = DiskAlarm(path)
-        self._writer = GroupCommit(writer)
+        self._writer = WriteTurn(writer)
         self._batches = BatchWriter(self.write)
         self._idle_readers: list[sqlite3.Connection] = []
         self._files = FilesInPlace(path)
@@ -50,8 +50,8 @@ class Database:
     def write(self, patience_s: float = PATIENCE_S) -> Iterator[Transaction]:
         """Run a block as one transaction: durable when the block has been left, undone if it raises.
 
-        Writers that wait for each other share a commit. Raises DatabaseError, in which case nothing was stored; if the
-        block cannot begin within `patience_s`, for example.
+        Raises DatabaseError, in which case nothing was stored; for example if the block cannot begin within
+        `patience_s`.
         """
         self._files.require()
         try:

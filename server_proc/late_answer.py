@@ -16,9 +16,9 @@ from flask import Response, request
 from server_proc.batch_writer import Result
 from server_proc.database_errors import DatabaseBusyError
 from server_proc.error_answers import problem_of
-from server_proc.group_commit import PATIENCE_S
 from server_proc.problems import PROBLEM_TYPE, encode_problem, status_line
 from server_proc.request_log import REQUEST_ID
+from server_proc.write_turn import PATIENCE_S
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

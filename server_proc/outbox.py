@@ -20,8 +20,8 @@ from ipc.sequence import Lapped
 from ipc.sequence import Sequence as Tail
 from server_proc.database import Database
 from server_proc.database_errors import DatabaseUnusableError
-from server_proc.group_commit import Transaction
 from server_proc.many_rows import values
+from server_proc.write_turn import Transaction
 
 # What a client that was away is replayed; one that was away longer is told of the gap and asks for the state.
 KEPT_MESSAGES = 100_000

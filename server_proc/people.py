@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from server_proc.database import Database
-from server_proc.group_commit import Transaction
 from server_proc.outbox import OutboxLog
+from server_proc.write_turn import Transaction
 
 _COLUMNS = "id, name, group_name, updated_ms"
 
