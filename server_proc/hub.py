@@ -26,6 +26,11 @@ class Hub:
         """True while clients are accepted."""
         return self._is_serving
 
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return len(self._server.peers)
+
     def start(self) -> None:
         self._server.start()
         self._is_serving = True
@@ -34,12 +39,11 @@ class Hub:
         self._is_serving = False
         self._server.stop()
 
-    def announce(self) -> int:
-        """Deliver what the outbox holds past each client's cursor; return how many clients are connected."""
+    def announce(self) -> None:
+        """Deliver what the outbox holds past each client's cursor."""
         try:
-            clients = self._server.flush()
+            self._server.flush()
         except Exception:
             log.exception("announcement_failed")
-            return 0
-        reach("after_announce")
-        return clients
+        else:
+            reach("after_announce")

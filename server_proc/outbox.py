@@ -95,6 +95,11 @@ class OutboxLog:
         with self._database.write() as transaction:
             return self.add(transaction, payload)
 
+    def append_many(self, transaction: Transaction, payloads: Sequence[Payload]) -> Sequence[int]:
+        """Do what `append` does for each payload, as part of `transaction`: work for a BatchWriter."""
+        last_seq = self.add_many(transaction, payloads)
+        return range(last_seq + 1 - len(payloads), last_seq + 1)
+
     def add(self, transaction: Transaction, payload: Payload) -> int:
         """Write a message as part of `transaction`; readers find it once that is committed. Returns its seq."""
         return self.add_many(transaction, [payload])

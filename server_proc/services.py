@@ -19,8 +19,12 @@ from server_proc.voids import VoidStore
 class Announcer(Protocol):
     """What the blueprints need of the hub."""
 
-    def announce(self) -> int:
-        """Deliver what the outbox holds to the clients; return how many there are. Never raises."""
+    def announce(self) -> None:
+        """Deliver what the outbox holds to the clients. Never raises."""
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
 
     @property
     def is_serving(self) -> bool:

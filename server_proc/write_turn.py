@@ -2,8 +2,8 @@
 
 Nobody waits for long: not for the turn, and not for another process that has locked the database.
 
-Knows SQLite's transactions; knows nothing of what is written. Any thread may write; marks that come over HTTP are all
-written by one, many in a transaction (see BatchWriter).
+Knows SQLite's transactions; knows nothing of what is written. Any thread may write; what comes over HTTP in crowds is
+written by one, many items in a transaction (see BatchWriter).
 """
 
 from __future__ import annotations

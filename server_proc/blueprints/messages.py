@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from http import HTTPStatus
 
+import msgspec
 from flask import Blueprint, Response, request
 
 from ipc import PayloadError
-from server_proc.json_answer import json_answer
-from server_proc.json_body import read_json_object
+from server_proc.json_body import JSON_TYPE, read_json_object
+from server_proc.late_answer import Ready, answer_late
 from server_proc.problems import FieldError, WrongFieldsError
 from server_proc.services import Services
 
@@ -19,6 +21,18 @@ RESERVED_TYPES = frozenset({"attendance", "void", "person"})
 def messages_blueprint(services: Services) -> Blueprint:
     blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
 
+    def announce(appended: Future[int]) -> None:
+        """Whether anybody waits for the answer or not."""
+        if not appended.cancelled() and appended.exception() is None:
+            services.hub.announce()
+
+    def ready(appended: Future[int]) -> Ready:
+        try:
+            answer = {"clients": services.hub.clients, "seq": appended.result()}
+        except PayloadError as error:
+            raise WrongFieldsError([FieldError("payload", str(error))]) from error
+        return Ready(HTTPStatus.ACCEPTED, JSON_TYPE, msgspec.json.encode(answer))
+
     @blueprint.post("")
     def broadcast() -> Response:
         payload = read_json_object(request)
@@ -27,10 +41,8 @@ def messages_blueprint(services: Services) -> Blueprint:
             raise WrongFieldsError(
                 [FieldError("type", "is reserved for what the database holds: POST marks to /api/attendance")]
             )
-        try:
-            seq = services.outbox.append(payload)
-        except PayloadError as error:
-            raise WrongFieldsError([FieldError("payload", str(error))]) from error
-        return json_answer({"clients": services.hub.announce(), "seq": seq}, HTTPStatus.ACCEPTED)
+        future = services.database.submit(services.outbox.append_many, payload)
+        future.add_done_callback(announce)
+        return answer_late(future, ready)
 
     return blueprint

@@ -28,7 +28,6 @@ class FakeHub:
 
     def announce(self):
         self.announced_at.append(self._outbox.newest)
-        return self.clients
 
 
 class FakeClock:

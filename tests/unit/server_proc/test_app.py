@@ -185,6 +185,8 @@ def test_a_message_that_cannot_travel_is_422(post, services, monkeypatch):
     monkeypatch.setattr(services.outbox, "_max_frame_bytes", 1000)
     answer = post("/api/messages", body={"text": "x" * 1000})
     assert problem(answer, 422) == ["payload"]
+    assert services.outbox.newest == 0
+    assert services.hub.announced_at == []
 
 
 # -- health --------------------------------------------------------------------------------------------------------

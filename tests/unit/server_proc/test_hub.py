@@ -9,6 +9,7 @@ class FakeServer:
     def __init__(self):
         self.calls = []
         self.error = None
+        self.peers = ["a", "b", "c"]
 
     def start(self):
         self.calls.append("start")
@@ -19,18 +20,24 @@ class FakeServer:
     def flush(self):
         if self.error:
             raise self.error
-        return 3
+        self.calls.append("flush")
 
 
 def test_it_says_how_many_clients_there_are():
-    assert Hub(FakeServer()).announce() == 3
+    assert Hub(FakeServer()).clients == 3
+
+
+def test_it_has_the_server_send_what_is_there():
+    server = FakeServer()
+    Hub(server).announce()
+    assert server.calls == ["flush"]
 
 
 def test_a_failed_announcement_is_logged_and_fails_nobody():
     server = FakeServer()
     server.error = OSError("no more descriptors")
     with capture_logs() as logs:
-        assert Hub(server).announce() == 0
+        Hub(server).announce()
     assert [(line["event"], line["log_level"]) for line in logs] == [("announcement_failed", "error")]
 
 

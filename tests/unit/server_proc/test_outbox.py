@@ -7,6 +7,7 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from ipc import PayloadError
 from ipc.sequence import Lapped
 from server_proc.database import open_database
 from server_proc.outbox import KEPT_S, OutboxLog
@@ -82,6 +83,20 @@ def test_two_databases_have_two_epochs(tmp_path):
         epochs.add(OutboxLog(database).epoch)
         database.close()
     assert len(epochs) == 2
+
+
+def test_messages_that_come_together_are_in_one_commit_and_each_has_its_seq(database, outbox, monkeypatch):
+    monkeypatch.setattr(outbox, "_max_frame_bytes", 1000)
+    executed = []
+    with database.write() as transaction:  # so that they all stand in line
+        futures = [database.submit(outbox.append_many, {"n": n}) for n in range(10)]
+        transaction.connection.set_trace_callback(executed.append)
+    assert [future.result(10) for future in futures] == list(range(1, 11))
+    assert executed.count("COMMIT") == 2
+    [good, bad, *_] = [database.submit(outbox.append_many, {"text": "x" * size}) for size in (1, 1000)]
+    assert good.result(10) == outbox.newest == 11
+    with pytest.raises(PayloadError):
+        bad.result(10)
 
 
 def test_a_seq_is_never_given_out_twice_even_when_every_row_is_gone(database):
