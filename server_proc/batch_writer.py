@@ -17,6 +17,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, TypeVar
 
+import structlog
+
 from server_proc.database_errors import DatabaseBusyError, DatabaseError, DatabaseFullError
 from server_proc.write_turn import Transaction
 
@@ -27,19 +29,29 @@ MAX_BATCH = 128
 
 Work = Callable[[Transaction, Sequence[Item]], Sequence[Result | Exception]]
 """Writes items in a transaction and returns what became of each: a result, or the exception of whose item it was."""
+Note = Callable[[Result | Exception], None]
+"""Takes note of what became of an item that has been written, or could not be."""
+
+log = structlog.get_logger()
 
 
 class _Entry:
     """One item in line, and what became of it."""
 
-    def __init__(self, work: Work[Any, Any], item: object, size: int) -> None:
+    def __init__(self, work: Work[Any, Any], item: object, size: int, note: Note[Any] | None) -> None:
         self.work = work
         self.item = item
         self.size = size
+        self.note = note
         self.future: Future[Any] = Future()
-        self.outcome: object = None
+        self.outcome: Any = None
 
     def finish(self) -> None:
+        if self.note is not None:
+            try:
+                self.note(self.outcome)
+            except Exception:  # it is written, or not, whatever becomes of the note
+                log.exception("outcome_not_noted")
         if isinstance(self.outcome, Exception):
             self.future.set_exception(self.outcome)
         else:
@@ -56,15 +68,18 @@ class BatchWriter:
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
-    def submit(self, work: Work[Item, Result], item: Item, size: int = 1) -> Future[Result]:
+    def submit(
+        self, work: Work[Item, Result], item: Item, size: int = 1, note: Note[Result] | None = None
+    ) -> Future[Result]:
         """Have an item written by `work`, together with those for the same work that are next in line.
 
         The future has its result once that is durable. Or an exception, DatabaseError if nothing could be stored, and
         then nothing was. Until the work has begun the future can be cancelled. Where work raises, it is undone and done
         again for each item by itself. Callbacks of the future run on the thread that writes. `size`: how many rows it
-        is about, so that no transaction holds up the others for long.
+        is about, so that no transaction holds up the others for long. `note` is called with what became of the item,
+        on that thread too, before the future has it: unlike a callback, which runs while others read the result.
         """
-        entry = _Entry(work, item, size)
+        entry = _Entry(work, item, size, note)
         with self._changed:
             if self._is_closed:
                 entry.future.set_exception(DatabaseBusyError("the database has been closed"))

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from server_proc.batch_writer import BatchWriter, Item, Result, Work
+from server_proc.batch_writer import BatchWriter, Item, Note, Result, Work
 from server_proc.database_errors import (
     DatabaseBusyError,
     DatabaseError,
@@ -67,9 +67,11 @@ class Database:
         if has_changed and self.alarm.is_raised:
             self.alarm.clear()
 
-    def submit(self, work: Work[Item, Result], item: Item, size: int = 1) -> Future[Result]:
+    def submit(
+        self, work: Work[Item, Result], item: Item, size: int = 1, note: Note[Result] | None = None
+    ) -> Future[Result]:
         """Have `work` write an item, in a transaction shared with others: for what comes in crowds. See BatchWriter."""
-        return self._batches.submit(work, item, size)
+        return self._batches.submit(work, item, size, note)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

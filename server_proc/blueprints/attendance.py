@@ -43,9 +43,7 @@ def attendance_blueprint(services: Services) -> Blueprint:
         return Wanted(asked=asked, now_ms=now_ms, keyed=keyed)
 
     def record(work: Work[Wanted[Asked], Answer], wanted: Wanted[Asked], marks: int) -> Response:
-        future = services.database.submit(work, wanted, marks)
-        future.add_done_callback(note)
-        return answer_late(future, _ready)
+        return answer_late(services.database.submit(work, wanted, marks, note), _ready)
 
     @blueprint.post(PATH)
     def post_mark() -> Response:
@@ -71,19 +69,16 @@ def _keyed(body: dict[str, Any]) -> KeyedRequest | None:
     return None if key is None else keyed_request(key, request.path, body)
 
 
-def _note(services: Services, recorded: Future[Answer]) -> None:
-    """Announce and count what was recorded, whether anybody waits for the answer or not."""
-    if recorded.cancelled():
-        return
-    if (error := recorded.exception()) is not None:
-        if isinstance(error, ProblemError):
+def _note(services: Services, recorded: Answer | Exception) -> None:
+    """Announce and count what was recorded, whether anybody waits for the answer or not; who does finds it done."""
+    if isinstance(recorded, Exception):
+        if isinstance(recorded, ProblemError):
             services.metrics.marks_not_stored(REJECTED)
         return
-    answer = recorded.result()
-    if answer.created:
+    if recorded.created:
         services.hub.announce()
-    services.metrics.marks_not_stored(DUPLICATE, answer.duplicate)
-    services.metrics.marks_not_stored(REJECTED, answer.rejected)
+    services.metrics.marks_not_stored(DUPLICATE, recorded.duplicate)
+    services.metrics.marks_not_stored(REJECTED, recorded.rejected)
 
 
 def _ready(recorded: Future[Answer]) -> Ready:

@@ -21,9 +21,9 @@ RESERVED_TYPES = frozenset({"attendance", "void", "person"})
 def messages_blueprint(services: Services) -> Blueprint:
     blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
 
-    def announce(appended: Future[int]) -> None:
-        """Whether anybody waits for the answer or not."""
-        if not appended.cancelled() and appended.exception() is None:
+    def announce(appended: int | Exception) -> None:
+        """Whether anybody waits for the answer or not; who does finds it done."""
+        if not isinstance(appended, Exception):
             services.hub.announce()
 
     def ready(appended: Future[int]) -> Ready:
@@ -41,8 +41,6 @@ def messages_blueprint(services: Services) -> Blueprint:
             raise WrongFieldsError(
                 [FieldError("type", "is reserved for what the database holds: POST marks to /api/attendance")]
             )
-        future = services.database.submit(services.outbox.append_many, payload)
-        future.add_done_callback(announce)
-        return answer_late(future, ready)
+        return answer_late(services.database.submit(services.outbox.append_many, payload, 1, announce), ready)
 
     return blueprint

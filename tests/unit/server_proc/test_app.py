@@ -1,6 +1,7 @@
 """The HTTP API as a client sees it, without a socket."""
 
 import json
+import threading
 
 import pytest
 from structlog.testing import capture_logs
@@ -9,6 +10,7 @@ from server_proc.app import create_app
 from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
 from server_proc.store import MarkQuery
 from tests.unit.server_proc.problem_answers import problem
+from tests.unit.server_proc.running_server import DEADLINE_S
 
 # -- POST /api/attendance ------------------------------------------------------------------------------------------
 
@@ -33,6 +35,25 @@ def test_a_mark_is_answered_201_with_what_was_stored_and_announced(post, service
     announced = json.loads(encoded)["payload"]
     assert announced.pop("requestId") == answer.headers["X-Request-Id"]
     assert announced == answer.json
+
+
+@pytest.mark.parametrize("path", ["/api/attendance", "/api/messages"])
+def test_what_is_posted_is_announced_before_it_is_answered(post, services, monkeypatch, path):
+    announcing, may_go_on = threading.Event(), threading.Event()
+
+    def announce():
+        announcing.set()
+        assert may_go_on.wait(DEADLINE_S)
+
+    monkeypatch.setattr(services.hub, "announce", announce)
+    poster = threading.Thread(target=post, args=(path, {"personId": "12345"}))
+    poster.start()
+    assert announcing.wait(DEADLINE_S)
+    poster.join(0.1)
+    assert poster.is_alive()
+    may_go_on.set()
+    poster.join(DEADLINE_S)
+    assert not poster.is_alive()
 
 
 def test_the_clients_own_request_id_comes_back_and_follows_the_mark(post, services):

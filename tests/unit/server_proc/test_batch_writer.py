@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError, wait
 from contextlib import closing, contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from server_proc import batch_writer
 from server_proc.batch_writer import MAX_BATCH, BatchWriter
@@ -106,6 +107,38 @@ def test_who_is_told_finds_it_stored(database):
     database.submit(insert, 2).result(DEADLINE_S)
 
     assert seen == [[1]]
+
+
+def test_what_became_of_it_is_noted_before_anybody_is_told(database):
+    noting, may_go_on, noted = threading.Event(), threading.Event(), []
+
+    def note(outcome):
+        noting.set()
+        assert may_go_on.wait(DEADLINE_S)
+        noted.append((outcome, stored(database)))
+
+    future = database.submit(insert, 1, 1, note)
+    assert noting.wait(DEADLINE_S)
+    assert not future.done()
+    may_go_on.set()
+    assert future.result(DEADLINE_S) == "1 of 1"
+    assert noted == [("1 of 1", [1])]
+
+
+def test_a_note_that_fails_is_logged_and_changes_nothing(database):
+    noted = []
+
+    def fail(outcome):
+        noted.append(outcome)
+        raise ZeroDivisionError
+
+    with capture_logs() as logs:
+        (stored_one, refused) = outcomes(submit_together(database, (insert, 1, 1, fail), (insert, 1, 1, fail)))
+
+    assert (stored_one, type(refused)) == ("1 of 1", sqlite3.IntegrityError)
+    assert noted == [stored_one, refused]
+    assert [line["event"] for line in logs] == ["outcome_not_noted"] * 2
+    assert stored(database) == [1]
 
 
 def test_an_exception_among_the_results_is_its_items_own(database):
