@@ -157,6 +157,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def service(self) -> None:
         resumed = self._resumed
+        self.was_answered = True  # first: as soon as it owes nothing any more, others are made room for
         try:
             super().service()
         except Postponed as postponed:
@@ -166,7 +167,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         if resumed is not None:
             resumed.conclude()
         self.server.answered += 1
-        self.was_answered = True
 
     def write_soon(self, data: Any) -> int:
         if self.gathered is None:

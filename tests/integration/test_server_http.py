@@ -159,6 +159,22 @@ def test_more_half_open_requests_than_connections_do_not_silence_it(connect, con
     assert time.monotonic() - started < 2.0
 
 
+def test_a_connection_that_owes_nothing_any_more_is_known_to_be_answered(serving, connect):
+    """Room may be made in between: it would go first, as one of those who were never answered."""
+    server, seen = serving.server._server, []
+    wake = server.pull_trigger
+
+    def look_and_wake():
+        seen.extend((channel.owes_nothing, channel.was_answered) for channel in server.active_channels.values())
+        wake()
+
+    server.pull_trigger = look_and_wake
+    ask(connect(), "GET", "/")
+    eventually(lambda: serving.server.answered == 1)
+    assert (True, True) in seen
+    assert (True, False) not in seen
+
+
 @pytest.mark.parametrize("start", [b"GET /", POST % 100, POST % 100 + b"{"])
 @pytest.mark.usefixtures("serving")
 def test_a_request_that_arrives_byte_by_byte_is_answered_in_the_end(connect_raw, start, monkeypatch):
