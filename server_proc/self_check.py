@@ -56,9 +56,10 @@ class SelfCheck:
         """Ask the thread to end, also in the middle of a request; returns at once."""
         self._stop.set()
         connection = self._connection
-        if connection is not None and connection.sock is not None:
+        sock = None if connection is None else connection.sock  # once: its thread may be closing it
+        if sock is not None:
             try:
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass  # it has just ended by itself
 
@@ -106,6 +107,8 @@ class SelfCheck:
                 self._connection = http.client.HTTPConnection(self._host, self._port)
                 self._connection.timeout = timeout_s
                 self._connection.connect()
+                if self._stop.is_set():  # `cancel` has found nothing yet that it could have shut down
+                    return False
             self._connection.sock.settimeout(timeout_s)
             answered = self._answered()
             self._connection.request("GET", "/healthz")

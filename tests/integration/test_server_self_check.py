@@ -13,6 +13,8 @@ from tests.unit.server_proc.running_server import DEADLINE_S
 
 pytestmark = pytest.mark.leak_checked
 
+FOR_EVER_S = 10 * DEADLINE_S  # no test waits for that long
+
 
 class Told:
     """Remembers what the check reported."""
@@ -33,7 +35,7 @@ class Told:
 def quick(monkeypatch):
     monkeypatch.setattr(self_check, "INTERVAL_S", 0.02)
     monkeypatch.setattr(self_check, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(self_check, "FIRST_PATIENCE_S", 0.5)
+    monkeypatch.setattr(self_check, "FIRST_PATIENCE_S", DEADLINE_S)
 
 
 @pytest.fixture
@@ -87,6 +89,11 @@ def make_check(listening, told):
         check.join()
 
 
+def has_ended(check):
+    check._thread.join(DEADLINE_S)
+    return not check._thread.is_alive()
+
+
 def test_it_is_ready_after_an_answer_and_alive_from_then_on(server, make_check, told):
     check = make_check(lambda: server.answered)
     assert told.ready.wait(DEADLINE_S)
@@ -96,7 +103,8 @@ def test_it_is_ready_after_an_answer_and_alive_from_then_on(server, make_check, 
     assert not told.failed.is_set()
 
 
-def test_nobody_answering_is_a_failure_and_not_ready(make_check, told):
+def test_nobody_answering_is_a_failure_and_not_ready(make_check, told, monkeypatch):
+    monkeypatch.setattr(self_check, "FIRST_PATIENCE_S", 0.2)
     with capture_logs() as logs:
         check = make_check(lambda: 0)
         assert told.failed.wait(DEADLINE_S)
@@ -134,17 +142,55 @@ def test_a_server_that_answers_others_is_alive_though_our_own_request_waits(gate
 
 
 def test_cancelling_ends_it_at_once_also_in_the_middle_of_a_request(make_check, told, monkeypatch):
-    monkeypatch.setattr(self_check, "FIRST_PATIENCE_S", 60.0)
+    monkeypatch.setattr(self_check, "FIRST_PATIENCE_S", FOR_EVER_S)
     entered = threading.Event()
     connect = self_check.http.client.HTTPConnection.connect
     monkeypatch.setattr(self_check.http.client.HTTPConnection, "connect", lambda self: (connect(self), entered.set()))
-    monkeypatch.setattr(self_check, "PATIENCE_S", DEADLINE_S)
     check = make_check(lambda: 0)
     assert entered.wait(DEADLINE_S)
-    check.join()
-    assert not check._thread.is_alive()
+    check.cancel()
+    assert has_ended(check)
     assert not told.failed.is_set()
     assert not told.ready.is_set()
+
+
+def test_cancelling_ends_it_at_once_also_while_it_connects(make_check, told, monkeypatch):
+    monkeypatch.setattr(self_check, "FIRST_PATIENCE_S", FOR_EVER_S)
+    connecting, cancelled = threading.Event(), threading.Event()
+    connect = self_check.http.client.HTTPConnection.connect
+
+    def connect_late(connection):
+        connecting.set()
+        assert cancelled.wait(DEADLINE_S)
+        connect(connection)
+
+    monkeypatch.setattr(self_check.http.client.HTTPConnection, "connect", connect_late)
+    check = make_check(lambda: 0)
+    assert connecting.wait(DEADLINE_S)
+    check.cancel()
+    cancelled.set()
+    assert has_ended(check)
+    assert not told.failed.is_set()
+    assert not told.ready.is_set()
+
+
+def test_cancelling_is_harmless_while_the_connection_is_being_closed(told):
+    class Closing:
+        """Its socket is there when it is looked at first, and gone after that."""
+
+        def __init__(self, sock):
+            self._socks = iter([sock, None])
+
+        @property
+        def sock(self):
+            return next(self._socks)
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        check = SelfCheck(("127.0.0.1", 0), lambda: 0, told.events())
+        check._connection = Closing(ours)
+        check.cancel()
+        assert theirs.recv(1) == b""
 
 
 @pytest.mark.usefixtures("server")
