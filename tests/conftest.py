@@ -25,7 +25,9 @@ from tests.unit.ipc.channel import KEY, Listener, LogLines
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 # A busy machine is no reason to fail; pytest-timeout ends what hangs.
-hypothesis.settings.register_profile("axon", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "axon", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("axon")
 
 TESTS = Path(__file__).parent

@@ -23,6 +23,8 @@ from tests.unit.server_proc.running_server import DEADLINE_S
 
 pytestmark = pytest.mark.leak_checked
 
+FOR_EVER_S = 10 * DEADLINE_S  # no test waits for that long
+
 LATE = b"GET /late HTTP/1.1\r\nHost: localhost\r\n\r\n"
 NOW = LATE.replace(b"late", b"now")
 
@@ -111,6 +113,10 @@ def answer_of(connection):
     answer = http.client.HTTPResponse(connection)
     answer.begin()
     return answer.status, answer.read(), dict(answer.getheaders())
+
+
+def statuses(logs):
+    return [line["status"] for line in list(logs) if line["event"] == "request_handled"]
 
 
 def test_more_may_wait_than_there_are_threads_and_each_gets_its_own_answer(app, connect):
@@ -227,8 +233,8 @@ def test_a_client_that_does_not_wait_harms_nobody(app, connect):
         app.next_future().set_result(b"here")
         assert answer_of(stays)[1] == b"here"
         assert answer_of(connect(NOW))[1] == b"now"
-
-    assert [line["status"] for line in logs] == [201, 201, 200], "what was done for the one who has gone is logged too"
+        # What was done for the one who has gone is logged too, if perhaps after that.
+        eventually(lambda: sorted(statuses(logs)) == [200, 201, 201])
 
 
 def test_what_was_done_for_a_connection_that_was_cut_is_logged(app, serving, connect):
@@ -239,8 +245,8 @@ def test_what_was_done_for_a_connection_that_was_cut_is_logged(app, serving, con
     with capture_logs() as logs:
         future.set_result(b"nobody")
         assert answer_of(connect(NOW))[1] == b"now"
+        eventually(lambda: sorted(statuses(logs)) == [200, 201])
 
-    assert [line["status"] for line in logs] == [201, 200]
     assert connection.recv(1) == b""
 
 
@@ -271,7 +277,9 @@ def test_work_that_is_under_way_is_waited_for(app, connect, monkeypatch):
     assert answer_of(connection)[:2] == (201, b"in the end")
 
 
-def test_what_is_in_flight_when_the_server_stops_is_answered_and_then_closed(app, serving, connect):
+def test_what_is_in_flight_when_the_server_stops_is_answered_and_then_closed(app, serving, connect, monkeypatch):
+    monkeypatch.setattr(late_answer, "PATIENCE_S", FOR_EVER_S)
+    monkeypatch.setattr(http_server, "DRAIN_S", FOR_EVER_S)
     connection = connect()
     future = app.next_future()
     stopper = threading.Thread(target=serving.stop)
@@ -286,7 +294,9 @@ def test_what_is_in_flight_when_the_server_stops_is_answered_and_then_closed(app
     assert not stopper.is_alive()
 
 
-def test_a_server_that_does_not_know_of_them_waits(app):
+def test_a_server_that_does_not_know_of_them_waits(app, monkeypatch):
+    monkeypatch.setattr(late_answer, "PATIENCE_S", DEADLINE_S)
+
     def finish():
         app.next_future().set_result(b"waited for")
 

@@ -12,7 +12,8 @@ import pytest
 
 from server_proc import http_server, late_answer
 from server_proc.late_answer import LateBody, Ready
-from tests.integration.test_server_http import Serving, read_answer
+from server_proc.write_turn import PATIENCE_S
+from tests.integration.test_server_http import FOR_EVER_S, Serving, read_answer
 from tests.unit.ipc.channel import eventually
 from tests.unit.server_proc.running_server import DEADLINE_S
 
@@ -59,7 +60,8 @@ def listening():
 
 
 @pytest.fixture
-def app():
+def app(monkeypatch):
+    monkeypatch.setattr(late_answer, "PATIENCE_S", FOR_EVER_S)
     return Application()
 
 
@@ -145,12 +147,14 @@ def test_a_late_answer_is_begun_though_its_client_has_gone(serving, app, connect
 
 
 def test_who_is_in_line_for_too_long_is_answered_before_the_end(app, listening, connect, monkeypatch):
+    assert PATIENCE_S < http_server.DRAIN_S
     monkeypatch.setattr(late_answer, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(http_server, "DRAIN_S", FOR_EVER_S)
     serving = Serving(app, listening.dup())
     raw = connect()
     raw.sendall(LATE)
     app.wait_until_asked()
-    assert serving.stop() < http_server.DRAIN_S
+    serving.stop()
     assert read_answer(raw)[0].status == 503
 
 

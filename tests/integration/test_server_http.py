@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import resource
 import socket
 import threading
 import time
@@ -11,12 +12,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from server_proc import http_channel, http_server
-from server_proc.http_crowd import CONNECTION_LIMIT
+from server_proc.http_crowd import CONNECTION_LIMIT, raise_file_limit
 from server_proc.http_server import HttpServer
 from tests.unit.ipc.channel import eventually
 from tests.unit.server_proc.running_server import DEADLINE_S, ask
 
 pytestmark = pytest.mark.leak_checked
+
+FOR_EVER_S = 10 * DEADLINE_S  # no test waits for that long
 
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
@@ -32,7 +35,7 @@ class Application:
         environ["wsgi.input"].read()
         if environ["PATH_INFO"] == "/wait":
             self.waiting.release()
-            self.gate.wait(DEADLINE_S)
+            self.gate.wait(FOR_EVER_S)
         if environ["PATH_INFO"] == "/crash":
             raise ZeroDivisionError("internal detail")
         start_response("200 OK", [("Content-Length", "4")])
@@ -56,10 +59,8 @@ class Serving:
         return time.monotonic() - started
 
     def join(self):
-        started = time.monotonic()
         self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive()
-        return time.monotonic() - started
 
 
 @pytest.fixture
@@ -80,6 +81,30 @@ def serving(app, listening):
     yield serving
     app.gate.set()
     serving.stop()
+
+
+@pytest.fixture
+def nobody_is_timed_out(serving, monkeypatch):
+    """Connections stay, however long they are quiet or take to send a request."""
+    serving.server._server.adj.channel_timeout = FOR_EVER_S
+    monkeypatch.setattr(http_channel, "RECEIVE_S", FOR_EVER_S)
+
+
+@pytest.fixture
+def endless_end(monkeypatch):
+    """At the end no time runs out: it comes when nothing holds it up any more, and not before."""
+    monkeypatch.setattr(http_channel, "BUSY_S", FOR_EVER_S)
+    monkeypatch.setattr(http_server, "GRACE_S", FOR_EVER_S)
+    monkeypatch.setattr(http_server, "DRAIN_S", FOR_EVER_S)
+
+
+@pytest.fixture
+def many_files():
+    """This process holds both ends of each connection."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    raise_file_limit()
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture
@@ -138,25 +163,21 @@ def test_answers_do_not_wait_for_acknowledgements(listening):
 
 
 @pytest.mark.parametrize("start", [b"", b"POST /", POST % 100, POST % 100 + b"{"])
-@pytest.mark.usefixtures("serving")
+@pytest.mark.usefixtures("nobody_is_timed_out")
 def test_110_half_open_requests_do_not_silence_it(connect, connect_raw, start):
     for _ in range(110):
         connect_raw().sendall(start)
-    started = time.monotonic()
-    assert ask(connect(), "GET", "/").status == 200
-    assert time.monotonic() - started < 2.0  # with waitress's own settings: not before they time out
+    assert ask(connect(), "GET", "/").status == 200  # with waitress's own settings: not before they time out
 
 
-@pytest.mark.usefixtures("serving")
+@pytest.mark.usefixtures("many_files", "nobody_is_timed_out")
 def test_more_half_open_requests_than_connections_do_not_silence_it(connect, connect_raw):
     kept = connect()
     ask(kept, "GET", "/")
     for _ in range(CONNECTION_LIMIT + 100):
         connect_raw().sendall(b"POST /")
-    started = time.monotonic()
     assert ask(connect(), "GET", "/").status == 200
     assert ask(kept, "GET", "/").status == 200  # who was served before keeps its connection
-    assert time.monotonic() - started < 2.0
 
 
 def test_a_connection_that_owes_nothing_any_more_is_known_to_be_answered(serving, connect):
@@ -175,7 +196,7 @@ def test_a_connection_that_owes_nothing_any_more_is_known_to_be_answered(serving
     assert (True, False) not in seen
 
 
-@pytest.mark.parametrize("start", [b"GET /", POST % 100, POST % 100 + b"{"])
+@pytest.mark.parametrize("start", [b"GET /", POST % 60_000, POST % 60_000 + b"{"])
 @pytest.mark.usefixtures("serving")
 def test_a_request_that_arrives_byte_by_byte_is_answered_in_the_end(connect_raw, start, monkeypatch):
     monkeypatch.setattr(http_channel, "RECEIVE_S", 0.3)
@@ -275,7 +296,8 @@ def test_an_application_that_raises_is_a_problem_without_internals(connect_raw):
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.usefixtures("serving")
-def test_a_client_that_sends_far_too_much_can_still_read_why(connect_raw, framing):
+def test_a_client_that_sends_far_too_much_can_still_read_why(connect_raw, monkeypatch, framing):
+    monkeypatch.setattr(http_channel, "DISCARD_S", FOR_EVER_S)
     raw = connect_raw()
     size_bytes = 8 << 20
     if framing == "length":
@@ -311,17 +333,18 @@ def test_a_client_that_never_stops_sending_is_cut(connect_raw, monkeypatch):
 def test_a_server_that_waits_is_woken_by_the_stop(app, listening, monkeypatch):
     entered = threading.Event()
     loop = http_server.wasyncore.loop
-    monkeypatch.setattr(http_server, "MAINTENANCE_S", 60.0)
+    monkeypatch.setattr(http_server, "MAINTENANCE_S", FOR_EVER_S)
     monkeypatch.setattr(http_server.wasyncore, "loop", lambda **options: (entered.set(), loop(**options)))
     serving = Serving(app, listening.dup())
     assert entered.wait(DEADLINE_S)
-    assert serving.stop() < 2.0
+    serving.stop()
 
 
-def test_an_idle_connection_does_not_hold_up_the_end(serving, connect):
+def test_an_idle_connection_does_not_hold_up_the_end(serving, connect, monkeypatch):
+    monkeypatch.setattr(http_server, "DRAIN_S", FOR_EVER_S)
     connection = connect()
     ask(connection, "GET", "/")
-    assert serving.stop() < 2.0
+    serving.stop()
     with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
         ask(connection, "GET", "/")
 
@@ -346,9 +369,8 @@ def test_after_the_end_no_descriptor_of_somebody_else_is_written_to(app, listeni
             reader.recv(1)
 
 
-def test_a_connection_that_was_busy_is_told_with_its_next_answer_that_it_ends(serving, connect, monkeypatch):
-    monkeypatch.setattr(http_server, "GRACE_S", DEADLINE_S)
-    monkeypatch.setattr(http_server, "DRAIN_S", DEADLINE_S)
+@pytest.mark.usefixtures("endless_end")
+def test_a_connection_that_was_busy_is_told_with_its_next_answer_that_it_ends(serving, connect):
     connection = connect()
     ask(connection, "GET", "/")
     serving.server.stop()
@@ -356,9 +378,10 @@ def test_a_connection_that_was_busy_is_told_with_its_next_answer_that_it_ends(se
     connection.request("GET", "/")
     answer = connection.getresponse()
     assert (answer.read(), answer.getheader("Connection")) == (b"done", "close")
-    assert serving.join() < 2.0
+    serving.join()
 
 
+@pytest.mark.usefixtures("endless_end")
 def test_whoever_waits_in_the_backlog_at_the_end_is_answered(app, listening, connect):
     """Connected and asked before the stop: no matter that nobody had accepted yet."""
     early = [connect() for _ in range(20)]
@@ -371,6 +394,7 @@ def test_whoever_waits_in_the_backlog_at_the_end_is_answered(app, listening, con
         assert connection.getresponse().read() == b"done"
 
 
+@pytest.mark.usefixtures("endless_end")
 def test_what_is_being_handled_and_what_is_queued_is_answered_before_the_end(serving, app, connect):
     connections = [connect() for _ in range(http_server.THREADS + 4)]
     for connection in connections:
@@ -382,12 +406,11 @@ def test_what_is_being_handled_and_what_is_queued_is_answered_before_the_end(ser
         answer = connection.getresponse()
         assert answer.read() == b"done"
         assert answer.getheader("Connection") == "close"
-    assert serving.join() < 2.0
+    serving.join()
 
 
-def test_a_request_whose_rest_is_on_its_way_is_answered(serving, connect, connect_raw, monkeypatch):
-    monkeypatch.setattr(http_server, "GRACE_S", DEADLINE_S)
-    monkeypatch.setattr(http_server, "DRAIN_S", DEADLINE_S)
+@pytest.mark.usefixtures("endless_end")
+def test_a_request_whose_rest_is_on_its_way_is_answered(serving, connect, connect_raw):
     raw = connect_raw()
     raw.sendall(POST % 4)
     other = connect()
@@ -396,19 +419,20 @@ def test_a_request_whose_rest_is_on_its_way_is_answered(serving, connect, connec
     serving.server.stop()
     raw.sendall(b"body")
     assert read_answer(raw)[1] == b"done"
-    assert serving.join() < 2.0
+    serving.join()
 
 
-def test_a_request_that_never_ends_holds_it_up_for_the_grace_only(serving, connect, connect_raw):
+def test_a_request_that_never_ends_holds_it_up_for_the_grace_only(serving, connect, connect_raw, monkeypatch):
+    monkeypatch.setattr(http_server, "DRAIN_S", FOR_EVER_S)
     connect_raw().sendall(POST % 4)
     ask(connect(), "GET", "/")
-    assert http_server.GRACE_S <= serving.stop() < http_server.DRAIN_S
+    assert serving.stop() >= http_server.GRACE_S
 
 
 def test_a_request_that_is_stuck_holds_it_up_for_the_limit_only(serving, app, connect, monkeypatch):
     monkeypatch.setattr(http_server, "DRAIN_S", 0.3)
     begin_waiting([connect()], app)
-    assert serving.stop() < 3.0
+    serving.stop()
 
 
 def test_the_main_loop_does_not_spin_while_a_task_thread_sends(app, listening, connect):
@@ -439,12 +463,13 @@ def test_the_main_loop_does_not_spin_while_a_task_thread_sends(app, listening, c
     server.run()
 
 
+@pytest.mark.usefixtures("endless_end")
 def test_a_request_that_has_arrived_but_was_not_read_yet_is_answered(app, listening, connect):
     server = HttpServer(app, listening.dup())
     connection = connect()
     connection.request("GET", "/")
     while not server.answered:
-        server._poll(DEADLINE_S)
+        server._poll(0.01)  # it is counted once it is out, and the loop is woken before that
     assert connection.getresponse().read() == b"done"
     connection.request("GET", "/")  # waits in the kernel's buffer, since nobody polls
     server.stop()

@@ -16,7 +16,7 @@ from ui_proc import application
 
 KEY = b"k" * 32
 START = datetime(2026, 3, 12, 8, 0, tzinfo=UTC)
-DEADLINE_MS = 15_000
+DEADLINE_MS = 20_000
 
 
 def message(number):
@@ -192,19 +192,19 @@ def test_a_line_reaches_the_server_and_is_listed_as_sent(app, store, qtbot):
     wait_for_snapshot(app, qtbot)
     qtbot.keyClicks(app.pages.messages.line, "gate open")
     qtbot.keyClick(app.pages.messages.line, Qt.Key.Key_Return)
-    assert store.acted.wait(10)
+    assert store.acted.wait(DEADLINE_MS / 1000)
     assert store.actions == [{"type": "action", "action": "note", "text": "gate open"}]
-    qtbot.waitUntil(lambda: app.messages.rowCount() == 1)
+    qtbot.waitUntil(lambda: app.messages.rowCount() == 1, timeout=DEADLINE_MS)
     assert app.messages.data(app.messages.index(0, 3)) == "sent"
 
 
 def test_a_line_written_while_the_server_is_away_arrives_when_it_is_back(app, store, qtbot):
     qtbot.keyClicks(app.pages.messages.line, "gate open")
     qtbot.keyClick(app.pages.messages.line, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: app.messages.rowCount() == 1)
+    qtbot.waitUntil(lambda: app.messages.rowCount() == 1, timeout=DEADLINE_MS)
     assert app.messages.data(app.messages.index(0, 3)) == "queued"
     store.serve()
-    assert store.acted.wait(10)
+    assert store.acted.wait(DEADLINE_MS / 1000)
     assert len(store.actions) == 1
 
 

@@ -13,6 +13,7 @@ from server_proc.services import Services
 from server_proc.snapshots import SnapshotReader
 from server_proc.store import MarkStore
 from server_proc.voids import VoidStore
+from tests.unit.server_proc.running_server import be_patient
 
 NOW_S = 1_769_846_400.5  # 2026-01-31T08:00:00.500Z
 
@@ -36,6 +37,11 @@ class FakeClock:
 
     def __call__(self):
         return self.now_s
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    be_patient(monkeypatch.setattr)
 
 
 @pytest.fixture

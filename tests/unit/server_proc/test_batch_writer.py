@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from server_proc import batch_writer
+from server_proc import database as database_module
 from server_proc.batch_writer import MAX_BATCH, BatchWriter
 from server_proc.database import open_database
 from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
@@ -202,13 +203,21 @@ def test_a_full_disk_is_told_to_all_in_an_exception_of_its_own_and_the_next_batc
 
 
 def test_a_locked_database_is_told_to_all_in_line_however_many(database):
-    begun = []
+    begun, all_are_in_line = [], threading.Event()
+
+    def trace(sql):
+        if "BEGIN" in sql:
+            begun.append(sql)
+            all_are_in_line.wait(DEADLINE_S)
+
     connection = database._writer._connection
-    connection.execute("PRAGMA busy_timeout = 500")  # more than it takes to stand in line
-    connection.set_trace_callback(lambda sql: begun.append(sql) if "BEGIN" in sql else None)
+    connection.execute("PRAGMA busy_timeout = 1")
+    connection.set_trace_callback(trace)
     with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        found = outcomes([database.submit(insert, n) for n in range(MAX_BATCH + 10)])
+        futures = [database.submit(insert, n) for n in range(MAX_BATCH + 10)]
+        all_are_in_line.set()
+        found = outcomes(futures)
     assert len(begun) == 1
     assert {type(each) for each in found} == {DatabaseBusyError}
     assert outcomes([database.submit(insert, 5)]) == ["5 of 1"]
@@ -241,21 +250,22 @@ def test_what_has_begun_cannot_be_withdrawn(database):
     assert future.result(DEADLINE_S) == "1 of 1"
 
 
-def test_closing_writes_what_is_in_line_ends_the_thread_and_refuses_the_rest(database):
-    before = threading.active_count()
+def test_closing_writes_what_is_in_line_ends_the_thread_and_refuses_the_rest(database, monkeypatch):
+    monkeypatch.setattr(database_module, "CLOSE_PATIENCE_S", DEADLINE_S)
     futures = submit_together(database, *((insert, n) for n in range(10)))
     database.close()
 
-    assert threading.active_count() == before
+    assert not database._batches._thread.is_alive()
     assert outcomes(futures) == [f"{n} of 10" for n in range(10)]
     (refused,) = outcomes([database.submit(insert, 11)])
     assert (type(refused), str(refused)) == (DatabaseBusyError, "the database has been closed")
 
 
 def test_a_database_that_is_not_written_to_has_no_thread(database):
-    assert "batch-writer" not in {thread.name for thread in threading.enumerate()}
+    assert database._batches._thread is None
     database.submit(insert, 1).result(DEADLINE_S)
-    assert "batch-writer" in {thread.name for thread in threading.enumerate()}
+    assert database._batches._thread in threading.enumerate()
+    assert database._batches._thread.name == "batch-writer"
 
 
 def test_each_error_for_somebody_else_keeps_its_cause():

@@ -128,7 +128,7 @@ def test_a_payload_that_cannot_travel_is_refused_and_takes_no_seq(log, payload):
 
 
 @pytest.mark.parametrize("make", LOGS, ids=lambda make: make.__name__)
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     payloads=st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=50) | st.integers()), max_size=15),
     after=st.integers(min_value=0, max_value=20),

@@ -10,12 +10,14 @@ import pytest
 from server_proc import simulator as module
 from server_proc.arrivals import Arrival
 from server_proc.simulator import Simulator, Target, Unauthorized
+from tests.unit.ipc.channel import eventually
 
 
 class StubServer(ThreadingHTTPServer):
     """`answers`: status and body of the next requests, or None to hang up; afterwards 201."""
 
     daemon_threads = True
+    request_queue_size = 64  # all readers come at once
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -93,7 +95,8 @@ def test_the_same_plan_again_is_other_marks(server):
     assert len({body["id"] for _, body in server.bodies}) == 6
 
 
-def test_a_repetition_has_the_same_body_and_is_counted_as_a_duplicate(server):
+def test_a_repetition_has_the_same_body_and_is_counted_as_a_duplicate(server, monkeypatch):
+    monkeypatch.setattr(module, "READERS", 1)  # so that they arrive one after the other
     server.answers = [(201, {}), (200, {}), (200, {"duplicate": True})]
     plan = [Arrival(0.0, 1, "P1"), Arrival(0.1, 1, "P1", True), Arrival(0.2, 3, "P1", True)]
     assert counts(Simulator(server.target()).run(plan)) == (3, 1, 2, 0, 0)
@@ -125,9 +128,9 @@ def test_what_is_refused_has_failed_and_says_why(server):
 
 def test_a_server_that_stays_away_is_given_up(monkeypatch):
     monkeypatch.setattr(module, "RETRY_FOR_S", 0.0)
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        target = Target(host="127.0.0.1", port=closed.getsockname()[1])
-    figures = Simulator(target).run(marks(2))
+    with socket.socket() as taken:  # by nobody who listens
+        taken.bind(("127.0.0.1", 0))
+        figures = Simulator(Target(host="127.0.0.1", port=taken.getsockname()[1])).run(marks(2))
     assert counts(figures)[:4] == (2, 0, 0, 2)
     assert "refused" in next(iter(figures.reasons))
 
@@ -162,7 +165,8 @@ def test_the_latency_counts_from_the_scheduled_time(server, monkeypatch):
 def test_an_interruption_leaves_the_figures_so_far(server):
     def interrupted():
         yield from marks(3)
-        yield Arrival(0.3, 4, "P4")
+        eventually(lambda: simulator.figures.accepted == 3)
+        yield Arrival(0.0, 4, "P4")
         raise KeyboardInterrupt
 
     simulator = Simulator(server.target())

@@ -44,6 +44,7 @@ def test_the_write_ahead_log_is_emptied_when_it_has_grown(database, upkeep, monk
 
 def test_readers_that_follow_each_other_without_a_pause_do_not_keep_the_log(database, upkeep, monkeypatch):
     monkeypatch.setattr(upkeep_module, "MAX_LOG_BYTES", 100_000)
+    monkeypatch.setattr(database_module, "LOG_PATIENCE_MS", DEADLINE_S * 1000)  # as long as a read may take here
     is_over = threading.Event()
     has_begun = threading.Semaphore(0)
 

@@ -1,6 +1,7 @@
 """BoardActions: what the operator is asked, and what the server is."""
 
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -62,9 +63,10 @@ def test_a_person_is_renamed_beginning_with_the_name_so_far(actions, manager, op
     assert operator.questions[0][2] == "Ada"
 
 
-def test_who_is_marked_already_is_said_with_the_time_in_local_words(actions, manager, qtbot):
+def test_who_is_marked_already_is_said_with_the_time_in_local_words(actions, manager, qtbot, monkeypatch):
     actions.mark_by_hand()
     at = datetime.now().astimezone().replace(microsecond=0)
+    monkeypatch.setattr("ui_proc.board_actions.datetime", SimpleNamespace(now=lambda: at))  # the day ends for nobody
     mark = {"type": "attendance", "id": "a", "markSeq": 7, "personId": "12345", "source": "door"}
     mark |= {"timestamp": at.isoformat(), "receivedAt": at.isoformat()}
     with qtbot.waitSignal(actions.refused) as told:
