@@ -40,6 +40,7 @@ def _hook():
     unregister_all()
 
 
+@pytest.mark.timeout(600)  # some thousand requests
 @pytest.mark.usefixtures("_formats", "_hook")
 def test_schemathesis_finds_nothing(services):
     schema = schemathesis.openapi.from_wsgi("/openapi.json", make_wsgi_app(services, ("127.0.0.1", 80)))
