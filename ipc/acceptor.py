@@ -38,7 +38,8 @@ class Acceptor:
         self._threads: dict[int, threading.Thread] = {}
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._is_stopping = False
-        self._thread = threading.Thread(target=self._accept_all, name="ipc-accept", daemon=True)
+        self._has_ended = False
+        self._thread = threading.Thread(target=self._run, name="ipc-accept", daemon=True)
         listening.setblocking(False)
         try:
             self._thread.start()
@@ -49,13 +50,13 @@ class Acceptor:
     def stop_accepting(self, patience_s: float) -> None:
         """Take no more connections and hang up on strangers.
 
-        The thread is left behind if the log holds it up for longer than that, and then keeps its pipe.
+        The thread is left behind if the log or a busy machine holds it up for longer than that; it ends by itself.
         """
         self._is_stopping = True
-        os.write(self._wake_writer, b".")
+        with self._lock:
+            if not self._has_ended:
+                os.write(self._wake_writer, b".")
         self._thread.join(patience_s)
-        if not self._thread.is_alive():
-            self._close_wake_pipe()
         with self._lock:
             for stranger in self._strangers.values():
                 hang_up(stranger)
@@ -68,6 +69,15 @@ class Acceptor:
         """Return the threads that serve connections now."""
         with self._lock:
             return list(self._threads.values())
+
+    def _run(self) -> None:
+        """Body of the thread, which gives back the pipe that wakes it."""
+        try:
+            self._accept_all()
+        finally:
+            with self._lock:
+                self._has_ended = True
+                self._close_wake_pipe()
 
     def _accept_all(self) -> None:
         poll = select.poll()

@@ -1,6 +1,7 @@
 """The acceptor: whoever comes is served on a thread of his own, whatever the machine is short of."""
 
 import errno
+import os
 import socket
 import threading
 
@@ -49,13 +50,13 @@ def open_acceptor(listening, log):
     for acceptor in acceptors:
         acceptor.stop_accepting(WITHIN_S)
         for thread in acceptor.threads():
-            thread.join(10)
-    assert thread_names("ipc-") == []
+            thread.join(WITHIN_S)
+    eventually(lambda: thread_names("ipc-") == [])
 
 
 def connect(path):
     client = socket.socket(socket.AF_UNIX)
-    client.settimeout(10)
+    client.settimeout(WITHIN_S)
     client.connect(path)
     return client
 
@@ -205,3 +206,24 @@ def test_stop_accepting_hangs_up_on_strangers_and_on_nobody_else(open_acceptor, 
         with pytest.raises(BlockingIOError):
             known.recv(1)
         acceptor.stop_accepting = lambda _patience_s: None  # it is stopped
+
+
+def test_a_thread_that_stop_does_not_wait_for_gives_its_descriptors_back(listening, socket_path, log, monkeypatch):
+    """A log that nobody reads holds it up, or a machine that has other things to do."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(_event, **_fields):
+        entered.set()
+        go_on.wait(WITHIN_S)
+
+    monkeypatch.setattr(log, "error", hold)
+    descriptors = os.listdir("/proc/self/fd")
+    acceptor = Acceptor(Scarce(listening, errno.EMFILE, 1), serve_until_hung_up, log, 10)
+    with connect(socket_path):
+        assert entered.wait(WITHIN_S)
+        acceptor.stop_accepting(0.0)
+        assert thread_names("ipc-accept")
+        go_on.set()
+        eventually(lambda: thread_names("ipc-accept") == [])
+    acceptor.stop_accepting(0.0)  # a second time is nothing
+    assert os.listdir("/proc/self/fd") == descriptors
