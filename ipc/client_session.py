@@ -7,7 +7,7 @@ from typing import assert_never
 from ipc.ack import AckPacer
 from ipc.client_hub import ClientHub, lost
 from ipc.client_state import ClientState
-from ipc.connection import Connection
+from ipc.connection import LAST_WORDS_S, Connection
 from ipc.errors import ProtocolError, RequestError
 from ipc.framing import frame
 from ipc.handshake import DeadlineStream, authenticate_server
@@ -95,7 +95,7 @@ class ClientSession:
                     reason = self._read()
             return reason
         except ProtocolError as error:
-            connection.send_control(encode(Bye(error.reason)))
+            connection.shut_down_after(encode(Bye(error.reason)), LAST_WORDS_S)
             raise
         finally:
             connection.close()
