@@ -20,7 +20,7 @@ import pytest
 import structlog
 
 from ipc import SocketServer
-from tests.unit.ipc.channel import KEY, Listener, LogLines
+from tests.unit.ipc.channel import KEY, Listener, LogLines, unhurried
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -129,7 +129,7 @@ def open_server(socket_path: str) -> Iterator[Callable[..., SocketServer]]:
     servers: list[SocketServer] = []
 
     def start(path: str = socket_path, **options: Any) -> SocketServer:
-        server = SocketServer(path, **({"authkey": KEY} | options))
+        server = SocketServer(path, **({"authkey": KEY, "limits": unhurried()} | options))
         servers.append(server)
         server.start()
         return server

@@ -19,7 +19,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"{error}; run `make test` once, or use .venv/bin/python")
 
-ANSWER_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 30.0
 BIG_BYTES = 500_000
 
 # What the other process runs: it sends back every message that it is sent, until it is told to go.
@@ -39,7 +39,7 @@ def echo(payload):
 
 client.start()
 client.send_message("hello")
-sys.exit(0 if told_to_go.wait(20) else 1)
+sys.exit(0 if told_to_go.wait(120) else 1)
 """
 
 

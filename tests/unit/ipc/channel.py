@@ -1,18 +1,28 @@
 """A server and clients under test, and what arrives at them. Nothing here sleeps: it waits for what it names."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import structlog
 
 from ipc import Limits, SocketClient
+from ipc.traffic import TrafficLog
 
 KEY = b"a test's authkey of 32 bytes and"
-WITHIN_S = 20.0
+WITHIN_S = 40.0
 QUICK = Limits(retry_max_s=0.05)
 """For tests that cut connections over and over: the pauses between attempts stay short."""
+
+_LOOK_S = 0.005
+
+
+def unhurried(**limits: Any) -> Limits:
+    """Return the limits of a server that waits for a hello for as long as a busy machine may hold one up."""
+    return Limits(**({"handshake_s": 60.0} | limits))
 
 
 class Arrivals:
@@ -66,6 +76,11 @@ class Listener:
         self.wait_for_state("live")
         return self
 
+    def wait_for_first(self, kind: str) -> Any:
+        """Return the first of its states that is of this kind, once there is one; it may have changed since."""
+        states = self.states.wait_until(lambda states: any(state.kind == kind for state in states))
+        return next(state for state in states if state.kind == kind)
+
     def wait_for_state(self, *kinds: str, within_s: float = WITHIN_S) -> Any:
         """Return the client's state once it is one of `kinds`."""
         return self.states.wait_until(lambda states: states and states[-1].kind in kinds, within_s)[-1]
@@ -111,6 +126,63 @@ def eventually(check: Callable[[], Any], within_s: float = WITHIN_S) -> Any:
         assert time.monotonic() < deadline, f"not within {within_s} s"
         pause.wait(0.002)
     return found
+
+
+def time_of(function: Callable[[], Any]) -> float:
+    """Return how long `function` takes, in seconds, without the time in which the machine has let us stand.
+
+    What is promised of a time is promised of a machine that has some for us. How long it had none is told by a thread
+    that does nothing but look at the clock, and, of the calling thread, by the kernel.
+    """
+    ended = threading.Event()
+    looked_at = began = time.monotonic()
+    stood_s = -_processor_wait_s()
+
+    def look(now: float) -> None:
+        nonlocal looked_at, stood_s
+        stood_s += max(0.0, now - looked_at - 2 * _LOOK_S)
+        looked_at = now
+
+    def look_on() -> None:
+        while not ended.wait(_LOOK_S):
+            look(time.monotonic())
+
+    thread = threading.Thread(target=look_on, name="look-at-the-clock")
+    thread.start()
+    try:
+        function()
+        ended_at = time.monotonic()
+        stood_s += _processor_wait_s()
+    finally:
+        ended.set()
+        thread.join()
+    look(ended_at)
+    return ended_at - began - stood_s
+
+
+def _processor_wait_s() -> float:
+    """Return how long the calling thread has waited for a processor in its life, as far as the kernel tells."""
+    with contextlib.suppress(OSError), open("/proc/thread-self/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
+    return 0.0
+
+
+def watch_folding(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrafficLog], bool]:
+    """Return a function that tells whether a traffic log folds no more, and has told of what was counted until then.
+
+    Before that a message may be counted, and folded, at the moment when folding ends.
+    """
+    was_folding: dict[TrafficLog, bool] = {}
+    write_folded = TrafficLog._write_folded
+
+    def write_and_note(log: TrafficLog) -> int:
+        is_folding = log.is_folding
+        count = write_folded(log)
+        was_folding[log] = is_folding
+        return count
+
+    monkeypatch.setattr(TrafficLog, "_write_folded", write_and_note)
+    return lambda log: not log.is_folding and not was_folding.get(log)
 
 
 def thread_names(prefix: str) -> list[str]:
