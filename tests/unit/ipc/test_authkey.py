@@ -87,12 +87,12 @@ server.start()
 client = SocketClient({socket_path!r})
 client.start()
 try:
-    print(client.request({{"type": "ask"}}, timeout_s=5)["answer"])
+    print(client.request({{"type": "ask"}}, timeout_s=40)["answer"])
 finally:
     client.stop()
     server.stop()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
     assert done.stdout == "42\n", done.stderr
 
 

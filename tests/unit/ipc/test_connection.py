@@ -15,7 +15,7 @@ from ipc.errors import ProtocolError
 from ipc.framing import FrameDecoder, frame
 from ipc.limits import Limits
 from ipc.sequence import Lapped, Sequence
-from tests.unit.ipc.channel import eventually, run_together, thread_names
+from tests.unit.ipc.channel import WITHIN_S, eventually, run_together, thread_names
 
 MAX_BYTES = 1 << 20
 
@@ -27,7 +27,7 @@ class Wire:
         self.source = source if source is not None else Sequence()
         self.sent, self.skipped = [], []
         ours, self.theirs = socket.socketpair()
-        self.theirs.settimeout(10)
+        self.theirs.settimeout(WITHIN_S)
         self._decoder = FrameDecoder(1 << 26)
         self.connection = Connection(
             ours,
@@ -118,15 +118,14 @@ def test_control_goes_first(open_wire):
 
 
 def test_a_full_socket_is_left_to_a_writer_and_nobody_waits(wire):
+    """Whoever waited would wait for ever: nobody reads before all has been said."""
     count = 200
     for number in range(count):
         wire.source.push(b'{"number":%d,"text":"%b"}' % (number, b"x" * 50_000))
-        began = time.monotonic()
         wire.connection.flush()
-        assert time.monotonic() - began < 1.0
     assert not wire.connection.wait_until_sent(0.0)
     assert [each["number"] for each in wire.objects(count)] == list(range(count))
-    assert wire.connection.wait_until_sent(10)
+    assert wire.connection.wait_until_sent(WITHIN_S)
     assert wire.connection.counters.sent == count
 
 
@@ -136,7 +135,7 @@ def test_after_the_writer_has_caught_up_callers_send_again(wire):
             wire.source.push(b'{"text":"%b"}' % (b"x" * 50_000))
         wire.connection.flush()
         wire.objects(100)
-        assert wire.connection.wait_until_sent(10)
+        assert wire.connection.wait_until_sent(WITHIN_S)
         wire.source.push(b'{"round":%d}' % round_)
         wire.connection.flush()
         assert wire.objects(1) == [{"round": round_}]
@@ -208,7 +207,7 @@ def test_a_writer_that_cannot_be_started_ends_the_connection(wire, monkeypatch):
         wire.source.push(b"x" * 100_000)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     wire.connection.flush()
-    assert wire.connection.wait_until_sent(10)
+    assert wire.connection.wait_until_sent(WITHIN_S)
     while wire.theirs.recv(1 << 20):
         pass  # what the socket held, then the end
     assert wire.connection.receive() is None
@@ -385,17 +384,22 @@ def test_silence_is_counted_in_heartbeats_and_ends_with_a_byte(open_wire):
     for beats in (1, 2, 3):
         assert wire.connection.receive() == []
         assert wire.connection.silent_beats == beats
-    assert 0.14 < time.monotonic() - began < 2.0
+    assert 0.14 < time.monotonic() - began < 10.0
     wire.theirs.sendall(b"\0")
     assert wire.connection.receive() == []
     assert wire.connection.silent_beats == 0
 
 
 def test_soon_is_a_few_milliseconds_and_no_heartbeat(open_wire):
+    wire = open_wire(limits=Limits(heartbeat_s=1000.0))
+    assert wire.connection.receive(soon=True) == []
+    assert wire.connection.silent_beats == 0
+
+
+def test_after_soon_comes_the_heartbeat_again(open_wire):
     wire = open_wire(limits=Limits(heartbeat_s=0.2))
     began = time.monotonic()
     assert wire.connection.receive(soon=True) == []
-    assert time.monotonic() - began < 0.15
     assert wire.connection.silent_beats == 0
     while not wire.connection.silent_beats:
         assert wire.connection.receive() == []
@@ -404,7 +408,7 @@ def test_soon_is_a_few_milliseconds_and_no_heartbeat(open_wire):
 
 def test_a_frame_has_a_limit_from_its_first_byte_to_its_last(open_wire):
     wire = open_wire(limits=Limits(heartbeat_s=0.05, frame_s=0.3))
-    wire.theirs.sendall(frame(b"whole") + struct.pack(">i", 100_000))
+    wire.theirs.sendall(frame(b"whole") + struct.pack(">i", 1_000_000))
     assert [bytes(body) for body in wire.connection.receive()] == [b"whole"]
     began = time.monotonic()
     error = None
@@ -415,7 +419,7 @@ def test_a_frame_has_a_limit_from_its_first_byte_to_its_last(open_wire):
         except ProtocolError as caught:
             error = caught
     assert error.kind == "frame_timeout"
-    assert 0.25 < time.monotonic() - began < 3.0
+    assert 0.25 < time.monotonic() - began < 10.0
 
 
 def test_time_in_which_we_do_not_read_is_not_the_peers(open_wire, monkeypatch):
@@ -446,7 +450,7 @@ def test_shutdown_from_another_thread_ends_a_wait(wire):
     reader = threading.Thread(target=lambda: outcome.append(wire.connection.receive()))
     reader.start()
     wire.connection.shutdown()
-    reader.join(10)
+    reader.join(WITHIN_S)
     assert outcome == [None]
     wire.connection.flush()
     wire.connection.send_control(b"too late")
@@ -457,8 +461,6 @@ def test_close_ends_a_writer_that_waits_for_room(wire):
         wire.source.push(b"x" * 100_000)
     wire.connection.flush()
     assert thread_names("MainThread-writer")
-    began = time.monotonic()
-    wire.connection.close()
-    assert time.monotonic() - began < 2.0
+    wire.connection.close()  # waits for the writer, which would wait for ever
     assert thread_names("MainThread-writer") == []
     wire.connection.close()

@@ -16,6 +16,7 @@ import pytest
 
 from ipc.endpoint import MAX_PATH_BYTES, Endpoint, InstanceLock, bind_listener, check_path, listening_socket
 from ipc.errors import AddressError, AlreadyRunningError, AuthkeyError
+from tests.unit.ipc.channel import WITHIN_S
 
 KEY = b"a test's authkey of 32 bytes and"
 
@@ -261,7 +262,7 @@ def _run_anywhere(code):
     """Run `code` in a process that has its modules in memory before it gives up the right to read them."""
     preamble = "import ipc.endpoint, ipc.errors, multiprocessing.resource_sharer\n"
     return subprocess.run(
-        [sys.executable, "-c", preamble + code], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", preamble + code], capture_output=True, text=True, timeout=100, check=False
     )
 
 
@@ -536,7 +537,7 @@ def test_of_many_processes_that_race_exactly_one_wins(socket_path):
         assert answers(socket_path)
     finally:
         for racer in racers:
-            racer.communicate("end\n", timeout=10)
+            racer.communicate("end\n", timeout=WITHIN_S)
 
 
 def test_many_threads_that_take_turns_never_hold_it_together(lock_path):
@@ -591,7 +592,7 @@ def spawned():
 
     yield start
     for process in processes:
-        process.join(10)
+        process.join(WITHIN_S)
         process.kill()
         process.join()
         process.close()
@@ -606,7 +607,7 @@ def test_a_listener_travels_to_a_spawned_child(socket_path, spawned):
         with Client(socket_path, "AF_UNIX", authkey=KEY) as client:
             client.send_bytes(b"to the child")
             assert pipe.recv() == (socket_path, b"to the child")
-        process.join(10)
+        process.join(WITHIN_S)
         assert process.exitcode == 0
         assert answers(socket_path)  # the child has closed its copy, and the path is still ours
     finally:
@@ -618,7 +619,7 @@ def test_a_child_that_collects_its_listener_never_unlinks_the_path(socket_path, 
     try:
         process, pipe = spawned(_end_without_closing, endpoint.listener)
         assert pipe.recv() == "collected"
-        process.join(10)
+        process.join(WITHIN_S)
         assert answers(socket_path)
     finally:
         endpoint.close()
@@ -631,7 +632,7 @@ def test_what_travels_is_the_listening_socket_itself(socket_path, spawned):
         with socket.socket(socket.AF_UNIX) as early:
             early.connect(socket_path)
             _process, pipe = spawned(_serve_one, endpoint.listener)
-            early.settimeout(10)
+            early.settimeout(WITHIN_S)
             challenge = early.recv(256)
             assert b"#CHALLENGE#" in challenge
         assert not pipe.poll(0) or pipe.recv

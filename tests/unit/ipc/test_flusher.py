@@ -6,7 +6,7 @@ import pytest
 
 from ipc import flusher as flusher_module
 from ipc.flusher import Flusher
-from tests.unit.ipc.channel import eventually, run_together, thread_names
+from tests.unit.ipc.channel import WITHIN_S, eventually, run_together, thread_names
 
 
 class Channel:
@@ -36,7 +36,7 @@ def channel():
 def flusher(channel):
     flusher = Flusher(channel.flush, "test")
     yield flusher
-    flusher.stop()
+    flusher.stop(WITHIN_S)
     assert thread_names("ipc-flusher") == []
 
 
@@ -60,7 +60,7 @@ def test_the_last_news_of_a_burst_needs_no_other_to_go_out(channel, flusher):
         for _ in range(burst % 5 + 1):
             channel.say()
             flusher.news()
-        eventually(lambda: channel.sent == channel.said, within_s=2.0)
+        eventually(lambda: channel.sent == channel.said)
 
 
 def test_a_burst_takes_fewer_flushes_than_news(channel, flusher):
@@ -74,7 +74,7 @@ def test_a_burst_takes_fewer_flushes_than_news(channel, flusher):
 def test_news_of_many_threads_all_goes_out(channel, flusher):
     for _ in range(20):
         run_together(*[lambda: [(channel.say(), flusher.news()) for _ in range(100)]] * 8)
-        eventually(lambda: channel.sent == channel.said, within_s=2.0)
+        eventually(lambda: channel.sent == channel.said)
 
 
 def test_stop_sends_what_is_left(channel):
@@ -83,7 +83,7 @@ def test_stop_sends_what_is_left(channel):
         for _ in range(3):
             channel.say()
             flusher.news()
-        flusher.stop()
+        flusher.stop(WITHIN_S)
         assert channel.sent == channel.said
         assert thread_names("ipc-flusher") == []
 
@@ -120,8 +120,8 @@ def test_one_slow_flush_does_not_hold_back_the_next_news_for_as_long(clock):
     flusher = Flusher(flush, "test")
     flusher.news()
     flusher.news()
-    eventually(lambda: len(flushed_at) == 2, within_s=5.0)
-    flusher.stop()
+    eventually(lambda: len(flushed_at) == 2)
+    flusher.stop(WITHIN_S)
     assert flushed_at[1] - flushed_at[0] < 3.0 + 0.01
     assert clock.longest_sleep_s <= 0.001  # stop() waits for one of these
 
@@ -141,7 +141,7 @@ def test_a_machine_out_of_threads_sends_in_the_callers(channel, monkeypatch):
         channel.say()
         flusher.news()
     eventually(lambda: channel.sent == channel.said)
-    flusher.stop()
+    flusher.stop(WITHIN_S)
 
 
 @pytest.mark.parametrize("where", ["_flush", "_ring"])
@@ -167,7 +167,7 @@ def test_news_that_an_interrupt_breaks_off_goes_out_and_so_does_what_comes_after
     if where == "_ring":
         channel.say()
         flusher.news()
-    eventually(lambda: channel.sent == channel.said, within_s=5.0)
+    eventually(lambda: channel.sent == channel.said)
 
 
 def test_a_flush_that_fails_does_not_silence_the_channel(channel):
@@ -189,6 +189,6 @@ def test_a_flush_that_fails_does_not_silence_the_channel(channel):
             for _ in range(3):
                 channel.say()
                 flusher.news()
-            eventually(lambda: channel.sent == channel.said, within_s=2.0)
+            eventually(lambda: channel.sent == channel.said)
     finally:
-        flusher.stop()
+        flusher.stop(WITHIN_S)

@@ -13,6 +13,7 @@ import pytest
 
 from ipc.errors import ProtocolError
 from ipc.handshake import DeadlineStream, authenticate_client, authenticate_server, check_same_user, peer_process
+from tests.unit.ipc.channel import WITHIN_S
 
 KEY = b"a key that both of them know...."
 OTHER = b"a key that only one of them has."
@@ -26,7 +27,7 @@ def pair():
     theirs.close()
 
 
-def stream_of(sock, within_s=10.0):
+def stream_of(sock, within_s=WITHIN_S):
     return DeadlineStream(sock, time.monotonic() + within_s)
 
 
@@ -36,7 +37,7 @@ def in_thread(function):
     return thread
 
 
-def refusal(step, sock, key=KEY, within_s=10.0):
+def refusal(step, sock, key=KEY, within_s=WITHIN_S):
     """Return the kind of error that `step` ends with."""
     with pytest.raises(ProtocolError) as caught:
         step(stream_of(sock, within_s), key)
@@ -108,7 +109,7 @@ def test_another_key_is_unauthorized_on_both_sides(pair, step):
 def test_silence_ends_at_the_deadline(pair, step):
     began = time.monotonic()
     assert refusal(step, pair[0], within_s=0.2) == "handshake_timeout"
-    assert 0.19 < time.monotonic() - began < 2.0
+    assert 0.19 < time.monotonic() - began < 10.0
 
 
 @pytest.mark.parametrize("step", [authenticate_client, authenticate_server])
@@ -129,7 +130,7 @@ def test_drops_do_not_move_the_deadline(pair):
     thread = in_thread(drip)
     began = time.monotonic()
     assert refusal(authenticate_server, ours, within_s=0.3) == "handshake_timeout"
-    assert 0.29 < time.monotonic() - began < 2.0
+    assert 0.29 < time.monotonic() - began < 10.0
     ended.set()
     thread.join()
 

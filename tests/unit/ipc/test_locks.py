@@ -4,6 +4,7 @@ import threading
 
 from ipc import locks
 from ipc.locks import let_go
+from tests.unit.ipc.channel import WITHIN_S
 
 
 def test_a_lock_that_is_ours_is_free_afterwards(monkeypatch):
@@ -14,7 +15,8 @@ def test_a_lock_that_is_ours_is_free_afterwards(monkeypatch):
     assert not lock.locked()
 
 
-def test_a_lock_that_is_anothers_is_waited_for():
+def test_a_lock_that_is_anothers_is_waited_for(monkeypatch):
+    monkeypatch.setattr(locks, "_OTHERS_LET_GO_S", WITHIN_S)
     lock = threading.Lock()
     lock.acquire()
     other = threading.Timer(0.05, lock.release)

@@ -143,7 +143,7 @@ def test_a_waiter_gets_the_outcome_from_another_thread():
     waiter = Waiter()
     thread = threading.Thread(target=waiter, args=({"a": 1},))
     thread.start()
-    assert waiter.wait(10) == {"a": 1}
+    assert waiter.wait(40) == {"a": 1}
     thread.join()
 
 

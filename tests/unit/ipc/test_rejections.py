@@ -55,10 +55,10 @@ def test_the_counts_are_a_copy():
     assert rejections.by_kind() == {}
 
 
+@pytest.mark.usefixtures("now")
 def test_threads_count_exactly():
     log = Log()
     rejections = Rejections(log)
     run_together(*[lambda: [rejections.note("kind", "reason") for _ in range(1000)]] * 8)
     assert rejections.by_kind() == {"kind": 8000}
-    assert sum(line["count"] for line in log.lines) <= 8000
-    assert len(log.lines) <= 5
+    assert [line["count"] for line in log.lines] == [1]  # all within one second

@@ -153,7 +153,7 @@ def test_a_log_that_cannot_be_written_costs_no_message(open_server, socket_path)
 
 
 def test_nobody_there_is_waiting_with_a_reason(socket_path, open_client):
-    state = open_client().wait_for_state("waiting")
+    state = open_client().wait_for_first("waiting")
     assert socket_path in state.reason
     assert "No such file" in state.reason
     assert state.attempt == 1
@@ -200,10 +200,10 @@ def test_live_tells_whether_something_was_lost(open_server, open_client):
 def test_a_listener_that_never_answers_is_given_up_after_a_while(socket_path, open_client):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(socket_path)
-        listening.listen(5)
+        listening.listen(1000)  # each attempt leaves a connection in there
         listener = open_client(limits=Limits(connect_s=0.1, retry_max_s=0.01))
-        state = listener.states.wait_until(lambda states: states[-1].attempt >= 2)[-1]
-        assert state.attempt == 2
+        states = listener.states.wait_until(lambda states: any(state.attempt == 2 for state in states))
+        assert [state.attempt for state in states if state.kind == "waiting"][:2] == [1, 2]
         listener.client.stop()
     os.unlink(socket_path)
     [reason] = {state.reason for state in listener.states.items if state.kind == "waiting"}
@@ -263,7 +263,7 @@ def test_a_relative_path_stays_what_it_was_when_the_program_goes_elsewhere(open_
     monkeypatch.chdir("/")
     server.stop()
     server.start()
-    listener.states.wait_until(lambda states: [state.kind for state in states].count("live") == 2)
+    listener.states.wait_until(lambda states: [state.kind for state in states].count("live") >= 2)
     listener.client.stop()
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ipc.socket_manager import _Inbox
-from tests.unit.ipc.channel import Arrivals, run_together
+from tests.unit.ipc.channel import WITHIN_S, Arrivals, run_together
 
 
 def test_one_wake_up_is_enough_for_all_that_comes_before_it_is_empty():
@@ -40,7 +40,7 @@ def test_closing_lets_go_of_who_waits_and_keeps_nothing():
     thread = threading.Thread(target=inbox.put, args=([2],))
     thread.start()
     inbox.close()
-    thread.join(10)
+    thread.join(WITHIN_S)
     assert not thread.is_alive()
     assert inbox.take() is None
     inbox.put([3])  # goes nowhere, and does not wait
@@ -64,7 +64,7 @@ def test_everything_arrives_in_order_and_nobody_is_forgotten(max_messages):
 
     def take():
         while len(taken) < total:
-            assert wakes.acquire(timeout=10)
+            assert wakes.acquire(timeout=WITHIN_S)
             while (item := inbox.take()) is not None:
                 taken.append(item)
 

@@ -18,7 +18,7 @@ from ipc import (
     socket_server,
 )
 from ipc.endpoint import bind_listener
-from tests.unit.ipc.channel import KEY, Arrivals
+from tests.unit.ipc.channel import KEY, Arrivals, unhurried
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_broadcast_returns_how_many_are_connected(open_server, open_client):
 
 @pytest.mark.parametrize("payload", [None, 5, ["list"], {"a": float("nan")}, {1: 2}, {"text": "x" * 2000}])
 def test_what_cannot_travel_is_refused_in_the_caller_and_disconnects_nobody(open_server, open_client, payload):
-    server = open_server(limits=Limits(max_frame_bytes=1000))
+    server = open_server(limits=unhurried(max_frame_bytes=1000))
     listener = open_client().wait_live()
     with pytest.raises(PayloadError):
         server.broadcast(payload)
@@ -118,7 +118,7 @@ def test_a_listener_that_somebody_else_has_bound_is_used_and_left_alone(socket_p
     bound = bind_listener(socket_path, KEY)
     try:
         for number in range(3):
-            server = SocketServer(socket_path, listener=bound.listener, authkey=KEY)
+            server = SocketServer(socket_path, listener=bound.listener, authkey=KEY, limits=unhurried())
             server.start()
             listener = open_client().wait_live()
             server.broadcast({"number": number})
@@ -138,10 +138,10 @@ def test_two_servers_take_turns_at_one_listener_and_the_client_hardly_notices(so
     listener = open_client(limits=Limits(retry_max_s=0.01))
     try:
         for number in range(1, 4):
-            server = SocketServer(socket_path, listener=bound.listener, authkey=KEY)
+            server = SocketServer(socket_path, listener=bound.listener, authkey=KEY, limits=unhurried())
             server.start()
             listener.states.wait_until(
-                lambda states, number=number: [state.kind for state in states].count("live") == number
+                lambda states, number=number: [state.kind for state in states].count("live") >= number
             )
             server.broadcast({"server": number})
             listener.deliveries.wait_for(number)
