@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from ipc import Limits, MemoryLog, RequestError, SocketServer
-from tests.unit.ipc.channel import KEY, QUICK, Arrivals, Listener, eventually
+from tests.unit.ipc.channel import KEY, QUICK, WITHIN_S, Arrivals, Listener, eventually, thread_names, unhurried
 from tests.unit.ipc.cutting_proxy import DOWN, UP, CuttingProxy
 from tests.unit.ipc.stranger import Stranger
 
@@ -76,14 +76,15 @@ def test_a_session_cut_at_any_byte_ends_up_exact(open_server, proxy, direction):
     ends = Ends()
     server.add_message_handler(ends)
     server.on_request("echo")(lambda payload: {"echo": payload["name"]})
-    converse(server, proxy, ends, "uncut")
-    length = proxy.passed[direction]
-    assert length > 300
-    for offset in range(length + 1):
+    offset = cuts = uncut = 0
+    while uncut < 20:  # in a row: how long a session is varies a little, with the number of its frames
         proxy.cut_after[direction] = offset
         converse(server, proxy, ends, f"cut at {offset}")
-        proxy.cut_after[direction] = None
-    assert len(proxy.connected.items) > 1.8 * length  # nearly every session was cut once
+        is_cut = proxy.cut_after[direction] is None
+        cuts += is_cut
+        uncut = 0 if is_cut else uncut + 1
+        offset += 1
+    assert cuts > 300
 
 
 # -- a machine of everything -------------------------------------------------------------------------------------------
@@ -257,7 +258,8 @@ class Channel(RuleBasedStateMachine):
             [reply] = outcome.wait_for(1)
             assert reply == {"number": number} or (isinstance(reply, RequestError) and reply.code == "disconnected")
             assert len(outcome.items) == 1
-        handled = [life.handled[end.name] for life in self.lives]
+        # Copies: a thread of a server that is gone may be slow to hand over what it has taken.
+        handled = [list(life.handled[end.name]) for life in self.lives]
         for numbers in handled:
             assert not numbers or numbers == list(range(numbers[0], numbers[-1] + 1))
         assert set().union(*handled) == set(range(1, end.sent + 1))
@@ -273,7 +275,7 @@ TestChannel.settings = settings(
 
 
 def test_a_lapped_client_is_told_exactly_what_it_misses(open_server, proxy):
-    server = open_server(limits=Limits(log_messages=10))
+    server = open_server(limits=unhurried(log_messages=10))
     listener = Listener(proxy.path, limits=QUICK).start().wait_live()
     try:
         server.broadcast({"number": 1})
@@ -293,7 +295,7 @@ def test_a_lapped_client_is_told_exactly_what_it_misses(open_server, proxy):
 
 def test_a_client_lapped_while_it_is_connected_is_told_too(open_server, proxy):
     """It reads too slowly: the log goes round while it stands."""
-    server = open_server(limits=Limits(log_messages=10))
+    server = open_server(limits=unhurried(log_messages=10))
     listener = Listener(proxy.path, limits=QUICK).start().wait_live()
     try:
         proxy.stall()
@@ -315,7 +317,7 @@ def test_a_new_epoch_is_delivered_from_its_first_message(open_server, socket_pat
     server.broadcast({"epoch": 1})
     listener.deliveries.wait_for(1)
     server.stop()
-    heir = SocketServer(socket_path, authkey=KEY)
+    heir = SocketServer(socket_path, authkey=KEY, limits=unhurried())
     heir.broadcast({"epoch": 2})  # before anybody can connect
     heir.start()
     try:
@@ -365,7 +367,7 @@ def test_a_newcomer_gets_what_is_said_from_its_welcome_on(open_server, socket_pa
         welcome = stranger.greet()
         assert (welcome["seq"], welcome["oldest"], welcome["resumed"], welcome["last_id"]) == (1, 1, False, 0)
         server.broadcast({"late": True})
-        [message] = stranger.hear_until("message")
+        *_, message = stranger.hear_until("message")
         assert (message["seq"], message["payload"]) == (2, {"late": True})
 
 
@@ -430,7 +432,7 @@ def test_a_request_that_waited_on_an_older_connection_is_answered_or_fails(open_
     with Stranger(socket_path) as older, Stranger(socket_path) as newer:
         older.greet("same")
         older.say(*messages, request)
-        assert started.wait(10)
+        assert started.wait(WITHIN_S)
         newer.authenticate()
         newer.say({"op": "hello", "protocol": 1, "client": "same"})
         gate.set()
@@ -445,7 +447,7 @@ def test_a_request_that_waited_on_an_older_connection_is_answered_or_fails(open_
 
 def test_a_client_that_others_have_pushed_out_of_memory_is_still_handled_once(open_server, proxy, socket_path):
     """The server remembers a limited number of clients; one that is connected is not forgotten."""
-    server = open_server(limits=Limits(max_known_clients=2))
+    server = open_server(limits=unhurried(max_known_clients=2))
     ends = Ends()
     server.add_message_handler(ends)
     listener = Listener(proxy.path, limits=QUICK, name="loyal").start().wait_live()
@@ -457,8 +459,10 @@ def test_a_client_that_others_have_pushed_out_of_memory_is_still_handled_once(op
         for number in range(5):
             with Stranger(socket_path) as stranger:
                 stranger.greet(f"passing by {number}")
+        eventually(lambda: len(thread_names("ipc-peer")) == 1)  # who is remembered depends on who has left first
         proxy.cut()
-        listener.states.wait_until(lambda states: [state.kind for state in states].count("live") == 2)
+        listener.states.wait_until(lambda states: [state.kind for state in states].count("live") >= 2)
+        proxy.stall()  # it must not push its double out, in turn, before that has been welcomed
         with Stranger(socket_path) as double:  # the same client's repetition, as a lost ack would cause it
             welcome = double.greet(listener.client._hub.client_id)
             assert welcome["last_id"] == 3

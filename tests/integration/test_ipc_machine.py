@@ -14,22 +14,32 @@ import psutil
 import pytest
 
 from ipc import IpcError, Limits, MemoryLog, SocketServer
-from tests.unit.ipc.channel import KEY, Arrivals, Listener, eventually, run_together, thread_names
+from tests.unit.ipc.channel import (
+    KEY,
+    WITHIN_S,
+    Arrivals,
+    Listener,
+    eventually,
+    run_together,
+    thread_names,
+    unhurried,
+)
 from tests.unit.ipc.stranger import Stranger
 
 # A server with few descriptors. It tells its log on stdout, and answers on its stdin's lines.
 POOR_SERVER = """
-import json, resource, sys
+import resource, sys
 import structlog
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 structlog.configure(processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.PrintLoggerFactory())
-from ipc import SocketServer
-server = SocketServer(sys.argv[1], authkey=sys.argv[2].encode())
+from ipc import Limits, SocketServer
+server = SocketServer(sys.argv[1], authkey=sys.argv[2].encode(), limits=Limits(handshake_s=60.0))
 server.on_request("double")(lambda payload: {"twice": 2 * payload["number"]})
 server.start()
-print(json.dumps({"event": "started"}), flush=True)
+tell = structlog.get_logger().info  # as the server does: lines of two threads never mix
+tell("started")
 for line in sys.stdin:
-    print(json.dumps({"event": "stats", **server.stats}), flush=True)
+    tell("stats", **server.stats)
 server.stop()
 """
 
@@ -59,7 +69,7 @@ class PoorServer:
         self.process.stdin.close()
         rest = self.process.stdout.read()
         self.process.stdout.close()
-        assert self.process.wait(10) == 0
+        assert self.process.wait(WITHIN_S) == 0
         return rest
 
 
@@ -74,24 +84,26 @@ def test_a_server_out_of_descriptors_waits_for_better_times(socket_path, open_cl
             stranger.greet(f"member {number}")  # they stay
         poor.wait_for("accept_paused")
         for number in range(50):
-            assert good.client.request({"type": "double", "number": number}) == {"twice": 2 * number}
+            reply = good.client.request({"type": "double", "number": number}, timeout_s=WITHIN_S)
+            assert reply == {"twice": 2 * number}
         late = open_client(name="late")  # waits in the backlog
         assert late.states.wait_until(lambda states: states)
         assert not good.deliveries.items
         used_before = _cpu_s(poor.process.pid)
         assert good.states.stays_as_it_is(1.0)
         assert _cpu_s(poor.process.pid) - used_before < 0.1
+        poor.stats()
+        assert sum(line["event"] == "accept_paused" for line in poor.lines) == 1  # per shortage, not per attempt
     finally:
         for stranger in crowd:
             stranger.socket.close()
     late.wait_live()
-    assert late.client.request({"type": "double", "number": 1}) == {"twice": 2}
+    assert late.client.request({"type": "double", "number": 1}, timeout_s=WITHIN_S) == {"twice": 2}
     eventually(lambda: poor.stats()["peers"] == 2)
     assert good.state_kinds == ["connecting", "resuming", "live"]
     good.client.stop()
     late.client.stop()
     poor.close()
-    assert sum(line["event"] == "accept_paused" for line in poor.lines) <= 3  # once per shortage, not per attempt
 
 
 def _cpu_s(pid):
@@ -105,7 +117,8 @@ def test_a_server_that_cannot_start_leaves_nothing(socket_path, socket_dir):
     failed = 0
     for spare in itertools.count():
         server = SocketServer(socket_path, authkey=KEY)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1 + spare, hard))
+        free = (number for number in itertools.count() if not os.path.lexists(f"/proc/self/fd/{number}"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, spare, None)), hard))
         try:
             server.start()
         except (OSError, IpcError):
@@ -126,11 +139,14 @@ class FailingLog(MemoryLog):
     def __init__(self):
         super().__init__()
         self.failures = 0
+        self._lock = threading.Lock()
 
     def fail_if_told(self):
-        if self.failures:
+        with self._lock:
+            if not self.failures:
+                return
             self.failures -= 1
-            raise OSError("disk I/O error")
+        raise OSError("disk I/O error")
 
     @property
     def epoch(self):
@@ -171,7 +187,12 @@ def test_a_log_that_fails_while_it_is_read(open_server, open_client, failures):
         if number in (50, 100):
             log.failures = failures
         assert server.broadcast({"number": number}) <= 3
-    eventually(lambda: log.failures == 0)
+
+    def has_failed_enough():
+        server.flush()  # two hundred messages may have been read in a few pieces
+        return log.failures == 0
+
+    eventually(has_failed_enough)
     server.broadcast({"number": 200})
     for listener in listeners:
         listener.deliveries.wait_for(201)
@@ -193,7 +214,7 @@ def test_a_default_timeout_of_sockets_changes_nothing(open_server, open_client):
 
 def test_both_sides_send_great_messages_at_each_other_from_their_handlers(open_server, open_client):
     """Each side's socket is full while its handler sends: whoever reads never waits for a write."""
-    limits = Limits(max_frame_bytes=4 << 20, outbox_bytes=1 << 30, log_bytes=1 << 30)
+    limits = unhurried(max_frame_bytes=4 << 20, outbox_bytes=1 << 30, log_bytes=1 << 30)
     server = open_server(limits=limits)
     listener = open_client(limits=limits).wait_live()
     text = "x" * (2 << 20)
@@ -214,15 +235,15 @@ def test_both_sides_send_great_messages_at_each_other_from_their_handlers(open_s
     for number in range(3):
         assert listener.client.send_message({"number": number, "text": text})
     first_three_sent.set()
-    at_server.wait_for(33)
-    listener.deliveries.wait_for(33)
+    at_server.wait_for(33, within_s=60.0)
+    listener.deliveries.wait_for(33, within_s=60.0)
     assert at_server.items == list(range(33))
     assert [payload["number"] for payload in listener.wait_for_payloads(33)] == list(range(33))
     assert listener.state_kinds == ["connecting", "resuming", "live"]
 
 
 def test_a_message_larger_than_what_the_socket_takes_at_once(open_server, open_client):
-    limits = Limits(max_frame_bytes=16 << 20)
+    limits = unhurried(max_frame_bytes=16 << 20)
     server = open_server(limits=limits)
     listener = open_client(limits=limits).wait_live()
     payload = {"text": "x" * (15 << 20)}
@@ -233,14 +254,14 @@ def test_a_message_larger_than_what_the_socket_takes_at_once(open_server, open_c
 @pytest.mark.parametrize("max_frame_bytes", [1024, 2000, 1 << 17])
 def test_small_frames_on_both_sides_also_hold_a_backlog(open_server, socket_path, max_frame_bytes):
     """What piles up while one side is busy is sent in frames that the other side takes."""
-    limits = Limits(max_frame_bytes=max_frame_bytes, retry_max_s=0.05)
+    limits = unhurried(max_frame_bytes=max_frame_bytes, retry_max_s=0.05)
     server = open_server(limits=limits)
     _exchange_a_backlog(server, Listener(socket_path, limits=limits))
 
 
 def test_a_client_keeps_to_the_servers_frame_size(open_server, socket_path):
     """The server's limit is told in its welcome, and is smaller than the client's own."""
-    server = open_server(limits=Limits(max_frame_bytes=2000))
+    server = open_server(limits=unhurried(max_frame_bytes=2000))
     _exchange_a_backlog(server, Listener(socket_path, limits=Limits(retry_max_s=0.05)))
 
 
@@ -272,7 +293,7 @@ def _exchange_a_backlog(server, listener):
 
 def test_a_message_that_the_server_cannot_take_does_not_block_those_behind_it(open_server, open_client):
     """One that fits the client's limit and not the server's is refused, not sent for ever."""
-    server = open_server(limits=Limits(max_frame_bytes=2000))
+    server = open_server(limits=unhurried(max_frame_bytes=2000))
     handled = Arrivals()
     server.add_message_handler(handled)
     listener = open_client(limits=Limits(retry_max_s=0.05)).wait_live()
@@ -281,7 +302,7 @@ def test_a_message_that_the_server_cannot_take_does_not_block_those_behind_it(op
     except ValueError:
         pass  # PayloadError: the caller is told
     listener.client.send_message({"behind": "it"})
-    assert handled.wait_until(lambda payloads: {"behind": "it"} in payloads, within_s=5.0)
+    assert handled.wait_until(lambda payloads: {"behind": "it"} in payloads)
 
 
 def test_closing_a_connection_never_touches_a_strangers_descriptor(open_server, socket_path):
@@ -302,7 +323,7 @@ def test_closing_a_connection_never_touches_a_strangers_descriptor(open_server, 
         while not ended.is_set():
             ours, theirs = socket.socketpair()
             with ours, theirs:
-                theirs.settimeout(5.0)
+                theirs.settimeout(WITHIN_S)
                 for _ in range(20):
                     ours.sendall(b"ours alone")
                     assert theirs.recv(100) == b"ours alone"
@@ -314,12 +335,12 @@ def test_closing_a_connection_never_touches_a_strangers_descriptor(open_server, 
         user.start()
     try:
         run_together(lambda: come_and_go("a"), lambda: come_and_go("b"), lambda: come_and_go("c"))
+        exchanged.wait_for(11)
     finally:
         ended.set()
         for user in users:
             user.join()
     assert errors == [None, None]
-    assert len(exchanged.items) > 10
     eventually(lambda: thread_names("ipc-peer") == [])
     assert server.stats["rejected"] == {}
 

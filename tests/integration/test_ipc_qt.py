@@ -11,8 +11,8 @@ import psutil
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QEventLoop, QObject, QTimer
 
-from ipc import Limits, SocketManager
-from tests.unit.ipc.channel import KEY, QUICK, WITHIN_S, eventually, thread_names
+from ipc import Limits, SocketManager, socket_client
+from tests.unit.ipc.channel import KEY, QUICK, WITHIN_S, eventually, thread_names, time_of, unhurried
 
 WITHIN_MS = int(WITHIN_S * 1000)
 LONGEST_TURN_S = 0.016
@@ -77,6 +77,13 @@ def open_manager(request, socket_path):
 
 
 @pytest.fixture
+def patient_stop(monkeypatch):
+    """Have `stop` wait for the client's thread for as long as any machine may hold that up."""
+    for name in ("_STOP_S", "_JOIN_S"):
+        monkeypatch.setattr(socket_client, name, WITHIN_S)
+
+
+@pytest.fixture
 def bursting_server(socket_path):
     process = subprocess.Popen(
         [sys.executable, "-c", BURSTING_SERVER, socket_path, KEY.decode()],
@@ -86,7 +93,7 @@ def bursting_server(socket_path):
     )
     assert process.stdout.readline() == "started\n"
     yield process
-    process.communicate(timeout=10)
+    process.communicate(timeout=WITHIN_S)
     assert process.returncode == 0
 
 
@@ -123,13 +130,13 @@ class Turns(QObject):
 
 
 def test_everything_is_told_on_the_thread_that_made_the_manager(qtbot, open_server, open_manager):
-    server = open_server(limits=Limits(log_messages=5))
+    server = open_server(limits=unhurried(log_messages=5))
     server.on_request("ask")(lambda _payload: {"answer": 42})
     manager, heard = open_manager()
     qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
     replies = []
-    manager.request({"type": "ask"}, lambda outcome: heard._note(replies, outcome))
-    manager.request({"type": "unheard of"}, lambda outcome: heard._note(replies, outcome))
+    manager.request({"type": "ask"}, lambda outcome: heard._note(replies, outcome), WITHIN_S)
+    manager.request({"type": "unheard of"}, lambda outcome: heard._note(replies, outcome), WITHIN_S)
     server.broadcast({"number": 1})
     qtbot.waitUntil(lambda: len(heard.payloads) == 1 and len(replies) == 2, timeout=WITHIN_MS)
     server.stop()
@@ -161,7 +168,7 @@ def test_payloads_survive_unchanged(qtbot, open_server, open_manager):
     replies = []
     for payload in PAYLOADS:
         server.broadcast(payload)
-        manager.request({"type": "echo", "payload": payload}, replies.append)
+        manager.request({"type": "echo", "payload": payload}, replies.append, WITHIN_S)
     qtbot.waitUntil(lambda: len(heard.payloads) == len(replies) == len(PAYLOADS), timeout=WITHIN_MS)
     assert heard.payloads == PAYLOADS
     assert [reply["payload"] for reply in replies] == PAYLOADS
@@ -248,7 +255,7 @@ def test_a_full_inbox_holds_the_client_and_nothing_is_lost(qtbot, open_server, o
 
 
 def test_a_gui_that_is_too_slow_for_the_log_is_told(qtbot, open_server, open_manager):
-    server = open_server(limits=Limits(log_messages=50))
+    server = open_server(limits=unhurried(log_messages=50))
     _manager, heard = open_manager(limits=Limits(inbox_messages=10))
     qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
     count = 5000
@@ -368,7 +375,7 @@ def test_a_request_ends_at_its_deadline(qtbot, open_manager):
     manager.request({"type": "ask"}, outcomes.append, timeout_s=0.2)
     qtbot.waitUntil(lambda: bool(outcomes), timeout=WITHIN_MS)
     assert outcomes[0].code == "timeout"
-    assert 0.15 < time.monotonic() - began < 2.0
+    assert 0.15 < time.monotonic() - began < 4.5  # not the 5 s that it has otherwise
 
 
 def test_a_reply_after_its_deadline_is_not_told(qtbot, open_server, open_manager):
@@ -381,7 +388,7 @@ def test_a_reply_after_its_deadline_is_not_told(qtbot, open_server, open_manager
     manager.request({"type": "wait"}, outcomes.append, timeout_s=0.1)
     qtbot.waitUntil(lambda: bool(outcomes), timeout=WITHIN_MS)
     gate.set()
-    manager.request({"type": "ask"}, outcomes.append)
+    manager.request({"type": "ask"}, outcomes.append, timeout_s=WITHIN_S)
     qtbot.waitUntil(lambda: len(outcomes) == 2, timeout=WITHIN_MS)
     assert outcomes[0].code == "timeout"
     assert outcomes[1] == {"answer": 42}
@@ -411,7 +418,7 @@ def test_what_on_reply_raises_stops_nothing(qtbot, open_server, open_manager):
         qtbot.waitUntil(lambda: bool(raised), timeout=WITHIN_MS)
         for number in range(10):
             server.broadcast({"number": number})
-        qtbot.waitUntil(lambda: len(heard.payloads) == 10, timeout=5000)
+        qtbot.waitUntil(lambda: len(heard.payloads) == 10, timeout=WITHIN_MS)
     assert len(raised) == 1
 
 
@@ -421,7 +428,7 @@ def test_requests_that_wait_end_once_at_stop(qtbot, open_server, open_manager):
     outcomes = []
     manager.request({"type": "ask"}, outcomes.append, timeout_s=0.3)
     manager.stop()
-    qtbot.waitUntil(lambda: bool(outcomes), timeout=2000)
+    qtbot.waitUntil(lambda: bool(outcomes), timeout=WITHIN_MS)
     qtbot.wait(400)  # past its deadline
     assert [outcome.code for outcome in outcomes] in (["stopped"], ["unknown_request"])
 
@@ -445,13 +452,11 @@ def test_stop_at_any_moment_is_clean_and_silent(qtbot, open_server, open_manager
             )
         for number in range(200):
             server.broadcast({"number": number})
-        began = time.monotonic()
-        manager.stop()
-        assert time.monotonic() - began < 1.5
+        assert time_of(manager.stop) < 1.5
         told = len(heard.states), len(heard.payloads)
         QCoreApplication.processEvents()
         assert (len(heard.states), len(heard.payloads)) == told
-        assert thread_names("ipc-client") == []
+        eventually(lambda: thread_names("ipc-client") == [])
 
 
 def test_stop_inside_a_slot_is_the_last_thing_that_is_told(qtbot, open_server, open_manager):
@@ -467,6 +472,7 @@ def test_stop_inside_a_slot_is_the_last_thing_that_is_told(qtbot, open_server, o
     assert [payload["number"] for payload in heard.payloads] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.usefixtures("patient_stop")
 def test_what_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, open_manager):
     """Nothing that was not told counts as handled: it is replayed."""
     server = open_server()
@@ -482,8 +488,9 @@ def test_what_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, op
     assert sorted(missed + heard.seqs) == list(range(1, 1001))
 
 
+@pytest.mark.usefixtures("patient_stop")
 def test_a_gap_that_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, open_manager):
-    server = open_server(limits=Limits(log_messages=5))
+    server = open_server(limits=unhurried(log_messages=5))
     manager, heard = open_manager()
     qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
     server.stop()
@@ -498,6 +505,7 @@ def test_a_gap_that_waited_at_stop_is_told_after_the_next_start(qtbot, open_serv
     assert heard.seqs == [16, 17, 18, 19, 20]
 
 
+@pytest.mark.usefixtures("patient_stop")
 def test_what_waited_at_stop_of_a_new_epoch_is_told_after_the_next_start(qtbot, open_server, open_manager):
     """Messages of the old epoch wait in front of them, and cannot be had again."""
     server = open_server()
@@ -533,7 +541,7 @@ def test_a_manager_that_is_deleted_stops_its_client(open_server, socket_path):
         del manager
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         gc.collect()
-        assert thread_names("ipc-client") == []
+        eventually(lambda: thread_names("ipc-client") == [])
 
 
 QUITTING = """
@@ -553,7 +561,7 @@ def note(_payload):
 manager.message_received.connect(note)
 manager.state_changed.connect(lambda state: state.kind == "live" and manager.send_message({"count": 20000, "size": 50}))
 manager.start()
-QTimer.singleShot(20000, lambda: os._exit(3))
+QTimer.singleShot(80000, lambda: os._exit(3))
 if quit_at == 0:
     QTimer.singleShot(0, application.quit)
 application.exec()
@@ -567,5 +575,5 @@ if how == "stop":
 def test_quitting_at_any_moment_is_clean(bursting_server, socket_path, quit_at, how):
     assert bursting_server.poll() is None
     command = [sys.executable, "-c", QUITTING, socket_path, KEY.decode(), str(quit_at), how]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -7,29 +7,27 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from multiprocessing.connection import answer_challenge, deliver_challenge
 
 import pytest
 import structlog
 
-from ipc import Limits, MemoryLog, RequestError, SocketServer
-from tests.unit.ipc.channel import KEY, WITHIN_S, Arrivals, Listener, eventually, thread_names
+from ipc import Limits, MemoryLog, RequestError, SocketServer, socket_client, socket_server
+from tests.unit.ipc.channel import KEY, WITHIN_S, Arrivals, Listener, eventually, thread_names, time_of, unhurried
 from tests.unit.ipc.stranger import Stranger
 
 STOPS_WITHIN_S = 1.0
 SLACK_S = 0.5  # a busy machine
 
 
-def time_of(stop):
-    began = time.monotonic()
-    stop()
-    return time.monotonic() - began
-
-
 def stop_in_time(stoppable):
     """Stop it, and fail if that takes longer than promised."""
     assert time_of(stoppable.stop) < STOPS_WITHIN_S + SLACK_S
+
+
+def all_ends(prefix):
+    """Wait until there is no such thread: on a busy machine it may need longer than `stop` waits for it."""
+    eventually(lambda: thread_names(prefix) == [])
 
 
 class Impostor:
@@ -94,13 +92,15 @@ def test_a_client_with_nobody_there(socket_path):
     listener = Listener(socket_path).start()
     listener.wait_for_state("waiting")
     stop_in_time(listener.client)
-    assert listener.state_kinds[-1] == "stopped"
-    assert thread_names("ipc") == []
+    listener.wait_for_state("stopped")
+    all_ends("ipc")
 
 
 def test_a_client_in_a_long_pause(socket_path):
     listener = Listener(socket_path, limits=Limits(retry_max_s=1000.0)).start()
-    listener.states.wait_until(lambda states: states[-1].kind == "waiting" and (states[-1].retry_in_s or 0) > 0.3)
+    listener.states.wait_until(
+        lambda states: states and states[-1].kind == "waiting" and (states[-1].retry_in_s or 0) > 0.3
+    )
     stop_in_time(listener.client)
     assert listener.client.state.kind == "stopped"
 
@@ -131,7 +131,7 @@ def test_a_client_whose_server_is_silent(socket_path, treat, state):
         impostor.connected.wait_for(1)
         listener.wait_for_state(state)
         stop_in_time(listener.client)
-        assert listener.state_kinds[-1] == "stopped"
+        listener.wait_for_state("stopped")
     finally:
         impostor.close()
 
@@ -140,6 +140,7 @@ def test_a_client_that_is_live(open_server, open_client):
     server = open_server()
     listener = open_client().wait_live()
     stop_in_time(listener.client)
+    listener.wait_for_state("stopped")
     assert listener.state_kinds == ["connecting", "resuming", "live", "stopped"]
     eventually(lambda: server.stats["peers"] == 0)
 
@@ -199,7 +200,7 @@ def test_a_client_whose_socket_is_full(socket_path):
         for _ in range(12):
             assert listener.client.send_message({"text": "x" * 1_000_000})
         stop_in_time(listener.client)
-        assert thread_names("ipc") == []
+        all_ends("ipc")
     finally:
         impostor.close()
 
@@ -211,14 +212,12 @@ def test_a_client_stopped_from_its_own_handler(open_server, open_client):
 
     @listener.client.add_message_handler
     def stop(_payload):
-        began = time.monotonic()
-        listener.client.stop()
-        took_s(time.monotonic() - began)
+        took_s(time_of(listener.client.stop))
 
     server.broadcast("stop")
     assert took_s.wait_for(1)[0] < STOPS_WITHIN_S
     listener.wait_for_state("stopped")
-    eventually(lambda: thread_names("ipc-client") == [])
+    all_ends("ipc-client")
 
 
 def test_a_client_stopped_and_started_by_its_own_handler_is_one_client(open_server, open_client):
@@ -240,7 +239,7 @@ def test_a_client_stopped_and_started_by_its_own_handler_is_one_client(open_serv
     eventually(lambda: len(thread_names("ipc-client")) == 1)
     assert listener.states.stays_as_it_is(0.2)
     listener.client.stop()
-    assert thread_names("ipc-client") == []
+    all_ends("ipc-client")
     assert listener.seqs == [1, 2]
 
 
@@ -267,7 +266,7 @@ def test_a_client_whose_handler_does_not_return_can_be_started_again(open_server
     assert listener.states.stays_as_it_is(0.2)
     assert listener.seqs == [1, 2]
     listener.client.stop()
-    assert thread_names("ipc-client") == []
+    all_ends("ipc-client")
 
 
 def test_a_client_that_was_stopped_says_so_whatever_its_handler_does(open_server, open_client):
@@ -390,7 +389,7 @@ def test_a_stop_from_a_signal_handler_in_the_middle_of_a_stop(socket_path, which
         [sys.executable, "-c", SIGNALLED_SCRIPT, which, socket_path],
         capture_output=True,
         text=True,
-        timeout=WITHIN_S,
+        timeout=100,
         check=True,
     )
     assert done.stdout.split("\n")[:2] == ["inner stop returned", "stopped"]
@@ -511,7 +510,10 @@ def test_nothing_is_accepted_after_stop(open_server, open_client):
     assert caught.value.code == "stopped"
 
 
-def test_what_was_accepted_before_stop_arrives_if_the_server_is_there(open_server, open_client):
+def test_what_was_accepted_before_stop_arrives_if_the_server_is_there(open_server, open_client, monkeypatch):
+    """For as long as `stop` has patience, which here is enough for any machine."""
+    monkeypatch.setattr(socket_client, "_STOP_S", WITHIN_S)
+    monkeypatch.setattr(socket_client, "_DRAIN_S", WITHIN_S)
     server = open_server()
     handled = Arrivals()
     server.add_message_handler(handled)
@@ -536,7 +538,7 @@ def test_a_server_with_nobody_there(open_server, socket_dir):
     server = open_server()
     stop_in_time(server)
     assert os.listdir(socket_dir) == []
-    assert thread_names("ipc") == []
+    all_ends("ipc")
     stop_in_time(server)
 
 
@@ -547,23 +549,26 @@ def test_a_server_with_silent_strangers(open_server, socket_path):
         for stranger in strangers[:25]:
             stranger.authenticate()
         stop_in_time(server)
-        assert thread_names("ipc") == []
+        all_ends("ipc")
         for stranger in strangers:
             stranger.hear_to_the_end()
 
 
 def test_a_server_with_clients_that_do_not_read(open_server, socket_path):
-    server = open_server(limits=Limits(log_bytes=256 << 20))
+    server = open_server(limits=unhurried(log_bytes=256 << 20))
     with contextlib.ExitStack() as stack:
         for number in range(100):
             stack.enter_context(Stranger(socket_path)).greet(f"deaf {number}")
         for _ in range(6):
             server.broadcast({"text": "x" * 1_000_000})
         stop_in_time(server)
-        assert thread_names("ipc") == []
+        all_ends("ipc")
 
 
-def test_a_server_with_many_clients(open_server, open_client):
+def test_a_server_with_many_clients(open_server, open_client, monkeypatch):
+    """What is left is sent for as long as `stop` has patience, which here is enough for any machine."""
+    monkeypatch.setattr(socket_server, "_STOP_S", WITHIN_S)
+    monkeypatch.setattr(socket_server, "_DRAIN_S", WITHIN_S)
     server = open_server()
     listeners = [open_client(name=f"{number}") for number in range(20)]
     for listener in listeners:
@@ -573,7 +578,7 @@ def test_a_server_with_many_clients(open_server, open_client):
     stop_in_time(server)
     for listener in listeners:
         listener.deliveries.wait_for(100)  # stop sends what is left
-    assert thread_names("ipc-peer") == []
+    all_ends("ipc-peer")
 
 
 def test_a_server_says_bye(open_server, socket_path):
@@ -590,9 +595,7 @@ def test_a_server_stopped_from_a_handler(open_server, open_client, socket_dir):
 
     @server.add_message_handler
     def stop(_payload):
-        began = time.monotonic()
-        server.stop()
-        took_s(time.monotonic() - began)
+        took_s(time_of(server.stop))
 
     listener = open_client().wait_live()
     listener.client.send_message("stop")
@@ -615,7 +618,7 @@ def test_a_server_whose_handler_does_not_return_stops_all_the_same(open_server, 
     assert entered.wait(WITHIN_S)
     stop_in_time(server)
     gate.set()
-    eventually(lambda: thread_names("ipc-peer") == [])
+    all_ends("ipc-peer")
 
 
 def test_a_server_stopped_while_threads_broadcast(open_server, open_client):
@@ -633,7 +636,7 @@ def test_a_server_stopped_while_threads_broadcast(open_server, open_client):
     try:
         for _ in range(5):
             stop_in_time(server)
-            assert thread_names("ipc-peer") == []
+            all_ends("ipc-peer")
             server.start()
     finally:
         ended.set()
@@ -673,16 +676,16 @@ def test_a_client_that_comes_while_the_server_stops_is_not_kept(open_server, soc
         assert log.asked.acquire(timeout=WITHIN_S)
         stop_in_time(server)
         log.gate.set()
-        stranger.socket.settimeout(3.0)
         stranger.hear_to_the_end()
-    eventually(lambda: thread_names("ipc-peer") == [])
+    all_ends("ipc-peer")
     assert server.stats["peers"] == 0
 
 
 def test_a_server_whose_log_lines_go_nowhere_stops_all_the_same(socket_path, open_client):
     """Its log is a pipe that nobody reads any more, as when the launcher is stopped."""
     code = f"""
-import os, sys, time, structlog
+import os, sys, structlog
+from tests.unit.ipc.channel import time_of
 sys.stdin.readline()
 reader, writer = os.pipe()
 structlog.configure(
@@ -702,9 +705,7 @@ except BlockingIOError:
     os.set_blocking(writer, True)
 for number in range(10):
     server.broadcast({{"number": number}})
-began = time.monotonic()
-server.stop()
-print(time.monotonic() - began, flush=True)
+print(time_of(server.stop), flush=True)
 os._exit(0)
 """
     command = [sys.executable, "-c", code]
@@ -713,7 +714,7 @@ os._exit(0)
         assert process.stdout.readline() == "started\n"
         listener = open_client().wait_live()
         process.stdin.write("fill\n")
-        killer = threading.Timer(5.0, process.kill)
+        killer = threading.Timer(WITHIN_S, process.kill)
         killer.start()
         told = process.stdout.readline()
         killer.cancel()

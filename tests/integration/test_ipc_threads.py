@@ -6,11 +6,12 @@ import threading
 from collections import defaultdict
 
 from ipc import Limits
-from tests.unit.ipc.channel import WITHIN_S, Arrivals, eventually, run_together
+from tests.unit.ipc.channel import WITHIN_S, Arrivals, eventually, run_together, unhurried
 from tests.unit.ipc.stranger import Stranger
 
 THREADS = 32
-ROOMY = Limits(log_bytes=1 << 30, outbox_bytes=1 << 30, outbox_messages=1 << 20)
+ROOMY = unhurried(log_bytes=1 << 30, outbox_bytes=1 << 30, outbox_messages=1 << 20)
+FAR = 50_000  # messages that a client may be behind: less than a server keeps
 
 
 def payloads_of(thread, count):
@@ -56,7 +57,7 @@ def test_threads_that_broadcast_at_once(open_server, open_client, socket_path):
     run_together(*(lambda thread=thread: broadcast(thread) for thread in range(THREADS)))
     stranger.join()
     for listener in listeners:
-        messages = listener.deliveries.wait_for(THREADS * count)
+        messages = listener.deliveries.wait_for(THREADS * count, within_s=60.0)
         assert [message.seq for message in messages] == list(range(1, THREADS * count + 1))
         assert_each_in_order([message.payload for message in messages], count)
         assert listener.gaps.items == []
@@ -94,24 +95,25 @@ def test_small_messages_at_full_speed_from_many_threads(open_server, open_client
     for _ in range(5):
         listener.deliveries.items.clear()
         run_together(*(lambda thread=thread: broadcast(thread) for thread in range(THREADS)))
-        messages = listener.deliveries.wait_for(THREADS * count)
+        messages = listener.deliveries.wait_for(THREADS * count, within_s=60.0)
         assert_each_in_order([message.payload for message in messages], count)
 
 
 def test_the_last_message_of_each_burst_arrives_without_another_one(open_server, open_client):
     """What is held back for a moment goes out by itself."""
-    server = open_server()
+    silence = {"heartbeat_s": 1000.0}  # no ping takes it along
+    server = open_server(limits=unhurried(**silence))
     handled = Arrivals()
     server.add_message_handler(handled)
-    listener = open_client().wait_live()
+    listener = open_client(limits=Limits(**silence)).wait_live()
     total = 0
     for burst in range(1, 200):
         for number in range(burst % 7 + 1):
             server.broadcast({"burst": burst, "number": number})
             listener.client.send_message({"burst": burst, "number": number})
         total += burst % 7 + 1
-        listener.deliveries.wait_for(total, within_s=5.0)
-        handled.wait_for(total, within_s=5.0)
+        listener.deliveries.wait_for(total)
+        handled.wait_for(total)
 
 
 def test_both_sides_send_from_their_handlers_at_full_speed(open_server, open_client):
@@ -182,6 +184,7 @@ def test_clients_that_come_and_go_while_threads_broadcast(open_server, open_clie
             while not ended.is_set():
                 server.broadcast({"text": "x" * 200})
                 _ = server.stats, server.peers
+                eventually(lambda: server.stats["newest"] - len(steady.deliveries.items) < FAR)
         except BaseException as error:  # noqa: BLE001 - it is told to the test
             raised.append(error)
 
@@ -193,12 +196,13 @@ def test_clients_that_come_and_go_while_threads_broadcast(open_server, open_clie
             listener = open_client(name=f"visitor {number}").wait_live()
             listener.deliveries.wait_for(5)
             listener.client.stop()
-            assert listener.seqs == list(range(listener.seqs[0], listener.seqs[0] + len(listener.seqs)))
+            seqs = listener.seqs
+            assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
     finally:
         ended.set()
         for thread in threads:
             thread.join()
     assert raised == []
     newest = server.stats["newest"]
-    steady.deliveries.wait_until(lambda messages: messages[-1].seq == newest)
+    steady.deliveries.wait_until(lambda messages: messages and messages[-1].seq == newest)
     assert steady.seqs == list(range(1, newest + 1))

@@ -5,7 +5,16 @@ import threading
 import pytest
 
 from ipc import Limits, traffic
-from tests.unit.ipc.channel import QUICK, Arrivals, Listener, eventually, run_together
+from tests.unit.ipc.channel import (
+    QUICK,
+    Arrivals,
+    Listener,
+    eventually,
+    run_together,
+    thread_names,
+    unhurried,
+    watch_folding,
+)
 from tests.unit.ipc.cutting_proxy import CuttingProxy
 from tests.unit.ipc.stranger import Stranger
 
@@ -19,6 +28,12 @@ def told(log_lines, channel):
     sent = sum(line["event"] == "message_sent" for line in lines) + sum(line["sent"] for line in folded)
     received = sum(line["event"] == "message_received" for line in lines) + sum(line["received"] for line in folded)
     return sent, received
+
+
+def assert_told(log_lines, **expected):
+    """Check what each end has told of in the end: on a busy machine its last line may come later than `stop`."""
+    eventually(lambda: thread_names("ipc-traffic") == [])
+    assert {channel: told(log_lines, channel) for channel in expected} == expected
 
 
 @pytest.mark.parametrize(("down", "up", "requests"), [(3, 2, 1), (5000, 0, 0), (0, 5000, 0), (3000, 3000, 300)])
@@ -39,7 +54,7 @@ def test_the_log_tells_of_every_message_once_at_both_ends(log_lines, open_server
 
     def ask():
         for _ in range(requests):
-            listener.client.request({"type": "ask"}, timeout_s=20)
+            listener.client.request({"type": "ask"}, timeout_s=40)
 
     run_together(broadcast, send, ask)
     listener.deliveries.wait_for(down)
@@ -48,8 +63,7 @@ def test_the_log_tells_of_every_message_once_at_both_ends(log_lines, open_server
     stats, client_stats = server.stats, listener.client.stats
     listener.client.stop()
     server.stop()
-    assert told(log_lines, "server") == (down + requests, up + requests)
-    assert told(log_lines, "end") == (up + requests, down + requests)
+    assert_told(log_lines, server=(down + requests, up + requests), end=(up + requests, down + requests))
     assert (stats["sent"], stats["received"]) == (down + requests, up + requests)
     assert (client_stats["sent"], client_stats["received"]) == (up + requests, down + requests)
 
@@ -91,6 +105,7 @@ def test_what_a_handler_makes_of_its_payload_is_not_told(log_lines, open_server,
         handled.items.clear()
     client.stop()
     server.stop()
+    assert_told(log_lines, server=(0, 4))
     lines = [line for line in log_lines.named("message_received") if line["channel"] == "server"]
     assert [line["type"] for line in lines] == ["filled", "cleared", "filled", "cleared"]
     assert len({line["size_bytes"] for line in lines}) == 2
@@ -105,7 +120,7 @@ def test_a_message_that_comes_again_is_neither_counted_nor_told(log_lines, open_
         stranger.hear_until("reply")
         eventually(lambda: server.stats["duplicates"] == 4)
     server.stop()
-    assert told(log_lines, "server") == (1, 2)
+    assert_told(log_lines, server=(1, 2))
     assert (server.stats["sent"], server.stats["received"]) == (1, 2)
 
 
@@ -113,12 +128,13 @@ def test_after_a_burst_single_messages_are_told_again_from_the_first_on(
     log_lines, open_server, open_client, monkeypatch
 ):
     monkeypatch.setattr(traffic, "_WINDOW_S", 0.05)
+    has_settled = watch_folding(monkeypatch)
     server = open_server()
     client = open_client().wait_live().client
     for number in range(500):
         client.send_message({"type": "burst", "number": number})
     eventually(lambda: told(log_lines, "server")[1] == 500)
-    eventually(lambda: not server._hub.traffic.is_folding)
+    eventually(lambda: has_settled(server._hub.traffic))
     client.send_message({"type": "single"})
     eventually(lambda: told(log_lines, "server")[1] == 501)
     singles = [line for line in log_lines.named("message_received") if line["type"] == "single"]
@@ -135,8 +151,7 @@ def test_counts_are_exact_over_a_stop_and_a_start(log_lines, open_server, open_c
         eventually(lambda: listener.client.stats["unacknowledged"] == 0)
         listener.client.stop()
         server.stop()
-        assert told(log_lines, "server") == (number, number)
-        assert told(log_lines, "end") == (number, number)
+        assert_told(log_lines, server=(number, number), end=(number, number))
         server.start()
         listener.client.start()
         listener.wait_live()
@@ -204,7 +219,7 @@ def test_an_ack_of_what_was_never_said_is_not_believed(open_server, socket_path)
 
 
 def test_how_far_a_peer_lags(open_server, socket_path):
-    server = open_server(limits=Limits(log_bytes=1 << 30))
+    server = open_server(limits=unhurried(log_bytes=1 << 30))
     with Stranger(socket_path) as stranger:
         stranger.greet()
         for _ in range(100):
@@ -217,15 +232,16 @@ def test_how_far_a_peer_lags(open_server, socket_path):
 
 
 def test_the_traffic_line_says_how_far_the_slowest_lags(log_lines, open_server, open_client, socket_path):
-    server = open_server(limits=Limits(log_bytes=1 << 30))
+    server = open_server(limits=unhurried(log_bytes=1 << 30))
     listener = open_client().wait_live()
     with Stranger(socket_path) as deaf:
         deaf.greet()
         for _ in range(100):
             server.broadcast({"text": "x" * 100_000})
         listener.deliveries.wait_for(100)
-        [line, *_] = of_the_server(log_lines.wait_until(of_the_server))
-        assert 0 < line["lag"] <= 100
+        # The first line may be of a moment at which nobody lagged yet.
+        lines = log_lines.wait_until(lambda lines: any(line["lag"] for line in of_the_server(lines)))
+        assert max(line["lag"] for line in of_the_server(lines)) <= 100
 
 
 def of_the_server(lines):
@@ -242,7 +258,7 @@ def test_a_client_lags_while_it_has_no_server(open_client):
 def test_latency_of_an_idle_channel_is_short(open_server, open_client):
     server = open_server()
     listener = open_client().wait_live()
-    for number in range(1, 51):
+    for number in range(1, 201):
         server.broadcast({"number": number})
         listener.deliveries.wait_for(number)
         eventually(lambda number=number: server.peers[0].acked_seq == number)

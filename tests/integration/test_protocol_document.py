@@ -16,7 +16,7 @@ from ipc import SocketServer
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 OLDEST = (3, 8)
-DEADLINE_S = 20.0
+DEADLINE_S = 40.0
 
 
 def interpreters() -> list[str]:
