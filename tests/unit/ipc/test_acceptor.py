@@ -225,5 +225,5 @@ def test_a_thread_that_stop_does_not_wait_for_gives_its_descriptors_back(listeni
         assert thread_names("ipc-accept")
         go_on.set()
         eventually(lambda: thread_names("ipc-accept") == [])
-    acceptor.stop_accepting(0.0)  # a second time is nothing
     assert os.listdir("/proc/self/fd") == descriptors
+    acceptor.stop_accepting(0.0)  # a second time is nothing
