@@ -152,6 +152,10 @@ class ClientHub:
         connection = self.connection
         return len(self.outbox) if connection is None else max(0, self.outbox.newest - connection.cursor)
 
+    def progress(self) -> tuple[int, int]:
+        """Return what grows on a connection that is of use: what has come, and what was acknowledged."""
+        return self.totals().received, self.outbox.oldest
+
     def totals(self) -> Totals:
         """Return what has passed on all connections so far."""
         connection = self.connection

@@ -25,6 +25,7 @@ from ipc.locks import let_go
 from ipc.sequence import Lapped
 
 _ROUNDS_IN_CALLERS_THREAD = 16
+_FIRST_BATCH_BYTES = 4 << 10
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _FRAMES_AT_ONCE = 8
 _BYTES_AT_ONCE = 512 << 10
@@ -100,7 +101,10 @@ class Connection:
         self._on_sent = on_sent
         self._on_skipped = on_skipped
         self._max_frame_bytes = min(limits.max_frame_bytes, max_frame_bytes)
-        self._batch_bytes = min(limits.batch_bytes, self._max_frame_bytes)
+        self._most_batch_bytes = min(limits.batch_bytes, self._max_frame_bytes)
+        # Small at first: a frame that the connection breaks in the middle of has to be sent again on the next, which
+        # would never get on if it breaks as soon and all that it lags by were one frame.
+        self._batch_bytes = min(_FIRST_BATCH_BYTES, self._most_batch_bytes)
         self._control: collections.deque[tuple[bytes, int]] = collections.deque()
         self._send_lock = threading.Lock()
         self._has_news = False
@@ -263,7 +267,7 @@ class Connection:
         a switch interval, 5 ms: what one call sends bounds what a second carries.
         """
         frames: list[bytes] = []
-        most = min(count, max(1, _BYTES_AT_ONCE // self._batch_bytes))
+        most = min(count, max(1, _BYTES_AT_ONCE // self._most_batch_bytes))
         while len(frames) < most and (body := self._next_body()):
             frames.append(frame(body))
         return b"".join(frames)
@@ -284,6 +288,7 @@ class Connection:
             else:
                 if after == self.cursor:
                     if body:
+                        self._batch_bytes = min(2 * self._batch_bytes, self._most_batch_bytes)
                         count = cursor - after
                         self.cursor = cursor
                         self.counters.sent += count

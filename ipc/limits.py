@@ -10,13 +10,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """One frame, and so one message with its envelope."""
 
     batch_bytes: int = 256 << 10
-    """How much a peer that lags is sent in one frame."""
+    """How much a peer that lags is sent in one frame; a connection begins with less, and doubles it."""
 
     handshake_s: float = 2.0
     """From accept to a good `hello`, all of it."""
 
     frame_s: float = 10.0
-    """From the first byte of a frame to its last."""
+    """From the first byte of a frame to its last. In a silence it is looked at every `heartbeat_s`."""
 
     heartbeat_s: float = 5.0
     """A connection that has been silent for this long is pinged; a client calls twice this long `stale`."""

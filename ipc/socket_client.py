@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ipc import fork
-from ipc.authkey import resolve_key
+from ipc.authkey import check_key, resolve_key
 from ipc.client_hub import ClientHub, DeliveryHandler, GapHandler, PayloadHandler, StateHandler
 from ipc.client_session import greet
 from ipc.client_state import ClientState, Kind
@@ -66,7 +66,7 @@ class SocketClient:
     ) -> None:
         self.address = _absolute(check_path(address))
         self.name = name
-        self._authkey = authkey
+        self._authkey = None if authkey is None else check_key(authkey)
         self._limits = limits or Limits()
         if self._limits.max_frame_bytes < MIN_FRAME_BYTES:
             too_small = self._limits.max_frame_bytes
@@ -276,9 +276,12 @@ class SocketClient:
         while not stopping.is_set():
             self._hub.set_state(ClientState(kind="connecting", attempt=failures))
             self._live_since = float("inf")  # not yet
+            before = self._hub.progress()
             kind, reason = self._connect_and_follow(stopping)
-            has_lasted = time.monotonic() - self._live_since > _LASTING_S
-            failures = 0 if has_lasted else failures + 1
+            if time.monotonic() - self._live_since > _LASTING_S:
+                failures = 0
+            else:
+                failures = 1 if self._hub.progress() != before else failures + 1
             if failures and not stopping.is_set():
                 longest_s = min(self._limits.retry_max_s, _FIRST_PAUSE_S * 2.0 ** min(failures, 20))
                 retry_in_s = random.uniform(0.0, longest_s)  # noqa: S311 - full jitter, no secret

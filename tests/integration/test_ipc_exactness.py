@@ -87,6 +87,32 @@ def test_a_session_cut_at_any_byte_ends_up_exact(open_server, proxy, direction):
     assert cuts > 300
 
 
+@pytest.mark.parametrize("direction", [UP, DOWN])
+def test_a_backlog_gets_through_although_every_connection_breaks_soon(open_server, proxy, direction):
+    """Each carries some of it, and has been of use: the next one comes soon."""
+    server = open_server()
+    handled = Arrivals()
+    server.add_message_handler(handled)
+    listener = Listener(proxy.path).start().wait_live()
+    proxy.stall()
+    proxy.cut()
+    backlog = [{"number": number, "text": "x" * 100} for number in range(2000)]
+    for payload in backlog:
+        assert listener.client.send_message(payload) if direction == UP else server.broadcast(payload) >= 0
+    proxy.cut_each_after = {direction: 20_000}
+    proxy.cut()
+    listener.states.items.clear()
+    proxy.resume()
+    assert (handled.wait_for(2000) if direction == UP else listener.wait_for_payloads(2000)) == backlog
+    proxy.cut_each_after = {}
+    eventually(lambda: listener.client.stats["unacknowledged"] == 0)
+    listener.client.stop()
+    waiting = [state for state in listener.states.items if state.kind == "waiting"]
+    assert len(waiting) > 10
+    assert max(state.attempt for state in waiting) <= 2  # of what went up the next welcome may be the first to tell
+    assert listener.gaps.items == []
+
+
 # -- a machine of everything -------------------------------------------------------------------------------------------
 
 

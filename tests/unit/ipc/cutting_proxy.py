@@ -15,6 +15,7 @@ class CuttingProxy:
     """Listens at `path` and forwards to `upstream`.
 
     `cut_after[direction]` is how many bytes more may pass that way before the connection is cut, once; None: no limit.
+    `cut_each_after` is what it is set to for each connection that comes.
     `piece_bytes` is the most that is forwarded at once. `connected` counts connections as they come.
     """
 
@@ -22,6 +23,7 @@ class CuttingProxy:
         self.path = path
         self.piece_bytes = 1 << 16
         self.cut_after: dict[str, int | None] = {UP: None, DOWN: None}
+        self.cut_each_after: dict[str, int] = {}
         self.passed = {UP: 0, DOWN: 0}
         self.connected = Arrivals()
         self._upstream = upstream
@@ -87,6 +89,7 @@ class CuttingProxy:
         pair = _Pair(client, server)
         with self._lock:
             self._pairs.add(pair)
+            self.cut_after |= self.cut_each_after
         self.connected(pair)
         self._start(self._pump, pair, client, server, UP)
         self._start(self._pump, pair, server, client, DOWN)

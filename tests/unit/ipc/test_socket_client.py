@@ -8,7 +8,7 @@ import threading
 import pytest
 import structlog
 
-from ipc import AddressError, ClientState, IpcError, Limits, PayloadError, SocketClient, socket_client
+from ipc import AddressError, AuthkeyError, ClientState, IpcError, Limits, PayloadError, SocketClient, socket_client
 from tests.unit.ipc.channel import KEY, WITHIN_S, Arrivals, Listener, eventually, run_together
 
 
@@ -178,6 +178,12 @@ def test_another_key_is_unauthorized_and_the_right_one_would_do(open_server, ope
     state = open_client(authkey=b"another key of thirty-two bytes!").wait_for_state("unauthorized")
     assert state.reason.startswith("wrong authkey")
     assert log_lines.wait_for_event("peer_rejected")[0]["kind"] == "unauthorized"
+
+
+@pytest.mark.parametrize("authkey", ["a key of thirty-two characters!!", b"", b"short"])
+def test_a_key_that_cannot_be_one_is_refused_at_once(socket_path, authkey):
+    with pytest.raises(AuthkeyError, match="authkey: "):
+        SocketClient(socket_path, authkey=authkey)
 
 
 def test_a_key_file_beside_the_socket_is_found_by_both(open_server, open_client, socket_path):
