@@ -72,6 +72,9 @@ class ClientRecords:
             record.connections -= 1
             if record.connections == 0:
                 record.owner = None  # it has buffers, and the record outlives it
-                self._departed[client] = self._present.pop(client)
+                del self._present[client]
+                if not record.last_id:
+                    return  # it has said nothing, and there is nothing to remember
+                self._departed[client] = record
                 if len(self._present) + len(self._departed) > self._max_clients:
                     self._departed.popitem(last=False)

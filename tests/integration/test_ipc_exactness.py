@@ -485,6 +485,8 @@ def test_a_client_that_others_have_pushed_out_of_memory_is_still_handled_once(op
         for number in range(5):
             with Stranger(socket_path) as stranger:
                 stranger.greet(f"passing by {number}")
+                stranger.say({"op": "message", "id": 1, "payload": {"from": "others", "number": number}})
+                stranger.hear()  # the ack
         eventually(lambda: len(thread_names("ipc-peer")) == 1)  # who is remembered depends on who has left first
         proxy.cut()
         listener.states.wait_until(lambda states: [state.kind for state in states].count("live") >= 2)

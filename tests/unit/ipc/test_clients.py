@@ -71,6 +71,14 @@ def test_a_still_newer_connection_ends_the_wait_of_a_newer_one():
         thread.join()
 
 
+def test_those_that_have_said_nothing_take_no_room():
+    records = ClientRecords(2)
+    leave_mark(records, "a", 7)
+    for number in range(10):
+        leave_mark(records, f"silent {number}", 0)
+    assert records.arrive("a").last_id == 7
+
+
 def test_the_one_that_left_first_makes_room():
     records = ClientRecords(2)
     for number, client in enumerate(["first", "second", "third"], 1):
