@@ -156,17 +156,19 @@ class SocketServer:
             self._hub.flusher.news()
         return len(peers)
 
-    def send(self, peer_id: str, payload: Payload | str) -> bool:
+    def send(self, peer: str | PeerInfo, payload: Payload | str) -> bool:
         """Send `payload` to one client only, outside the log, as seq 0: it is not replayed.
 
-        False if there is no such client or too much waits for it already. Raises PayloadError, IpcError.
+        `peer` is one of `peers`, or its id. False if there is no such client or too much waits for it already. Raises
+        PayloadError, IpcError.
         """
         self._check_process()
         encoded = check_size(encode_payload(as_payload(payload)), self._limits.max_frame_bytes)
         message = encode_message(0, time.time(), encoded)
-        for peer in self._hub.peers:
-            if peer.id == peer_id:
-                return peer.send_message(message)
+        peer_id = peer.id if isinstance(peer, PeerInfo) else peer
+        for each in self._hub.peers:
+            if each.id == peer_id:
+                return each.send_message(message)
         return False
 
     def add_message_handler(self, handler: MessageHandler) -> MessageHandler:
