@@ -214,7 +214,12 @@ class TrafficLog:
 
     def _describe(self, message: _Fields) -> _Fields:
         payload = message.get("payload") or {}
-        fields: _Fields = {"op": message["op"], "type": payload.get("type"), "size_bytes": len(_encode(message))}
+        kind = payload.get("type")  # as a rule a word; of what is there instead no more is told than of a payload
+        fields: _Fields = {
+            "op": message["op"],
+            "type": kind[:_MAX_ID_CHARS] if isinstance(kind, str) else None,
+            "size_bytes": len(_encode(message)),
+        }
         fields |= {key: message[key] for key in ("seq", "id") if key in message}
         if _is_id(request_id := payload.get("requestId")):
             fields["request_id"] = request_id

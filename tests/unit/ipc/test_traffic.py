@@ -125,6 +125,12 @@ def test_payloads_are_shown_only_if_that_was_asked_for(logger, lines, counted):
     assert lines.items[1]["payload"] == {"type": "t", "personId": "Ada"}
 
 
+def test_a_type_is_a_word_and_what_else_is_in_its_place_is_not_told(lines, counted):
+    for kind in ("mark", "x" * 100_000, {"name": "Ada"}, ["Ada"], 7, None):
+        counted.receive(payload={"type": kind})
+    assert [line["type"] for line in lines.wait_for(6)] == ["mark", "x" * 64, None, None, None, None]
+
+
 @pytest.mark.usefixtures("one_window")
 def test_lines_are_written_while_nothing_more_comes(counted, lines):
     """The first at once, not at the end of a second."""
