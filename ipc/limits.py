@@ -48,5 +48,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     outbox_bytes: int = 16 << 20
     """Messages of a client that the server has not acknowledged yet."""
 
-    inbox_messages: int = 10_000
+    inbox_messages: int = 4000
+    inbox_bytes: int = 16 << 20
     """Messages that wait for the GUI thread in a `SocketManager`."""

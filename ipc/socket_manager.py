@@ -41,23 +41,30 @@ _Item = Message | Gap | ClientState | _Epoch | Callable[[], None]
 
 
 class _Inbox:
-    """What waits for the GUI thread. `put` waits while it is full, until it is drained or closed."""
+    """What waits for the GUI thread. `put` waits while it is full, until half of it is drained or it is closed."""
 
-    def __init__(self, max_messages: int, wake: Callable[[], None]) -> None:
+    def __init__(self, max_messages: int, max_bytes: int, wake: Callable[[], None]) -> None:
         self._max_messages = max_messages
+        self._max_bytes = max_bytes
         self._wake = wake
-        self._items: collections.deque[_Item] = collections.deque()
+        self._items: collections.deque[tuple[_Item, int]] = collections.deque()  # each with its share of the bytes
+        self._put_bytes = self._taken_bytes = 0
         self._has_room = threading.Condition()
+        self._putting = 0
         self._is_awake = False
         self._is_closed = False
 
-    def put(self, items: Sequence[_Item]) -> bool:
-        """Add items, all or, once closed, none."""
+    def put(self, items: Sequence[_Item], size_bytes: int = 0) -> bool:
+        """Add items, all or, once closed, none. `size_bytes` is what they took on their way, all together."""
         with self._has_room:
-            self._has_room.wait_for(lambda: self._is_closed or len(self._items) < self._max_messages)
+            self._putting += 1  # first: whoever takes from here on tells of it
+            self._has_room.wait_for(lambda: self._is_closed or self._holds_less_than_one_in(1))
+            self._putting -= 1
             if self._is_closed:
                 return False
-            self._items.extend(items)
+            share_bytes = size_bytes // len(items)
+            self._items.extend((item, share_bytes) for item in items)
+            self._put_bytes += share_bytes * len(items)
             is_asleep, self._is_awake = not self._is_awake, True
         if is_asleep:
             self._wake()
@@ -66,17 +73,23 @@ class _Inbox:
     def take(self) -> _Item | None:
         """Return the next item; None if there is none, and then the next `put` wakes the GUI again."""
         try:
-            item = self._items.popleft()
+            item, share_bytes = self._items.popleft()
         except IndexError:
             with self._has_room:
                 if not self._items:
                     self._is_awake = False
                     return None
-                item = self._items.popleft()
-        if len(self._items) == self._max_messages // 2:
+                item, share_bytes = self._items.popleft()
+        self._taken_bytes += share_bytes
+        if self._putting and self._holds_less_than_one_in(2):
             with self._has_room:
                 self._has_room.notify_all()
         return item
+
+    def _holds_less_than_one_in(self, part: int) -> bool:
+        """Tell whether less waits than may, divided by `part`."""
+        waiting_bytes = self._put_bytes - self._taken_bytes
+        return part * len(self._items) < self._max_messages and part * waiting_bytes < self._max_bytes
 
     def open(self) -> None:
         with self._has_room:
@@ -86,8 +99,9 @@ class _Inbox:
         """Let a waiting `put` go, and keep nothing; return what was there."""
         with self._has_room:
             self._is_closed = True
-            items = list(self._items)
+            items = [item for item, _ in self._items]
             self._items.clear()
+            self._taken_bytes = self._put_bytes
             self._has_room.notify_all()
         return items
 
@@ -132,7 +146,8 @@ class SocketManager(QObject):
         )
         self._refused: list[_Item] = []
         self._client.deliver_to(self._take)
-        self._inbox = _Inbox(limits.inbox_messages, self._inbox_filled.emit)
+        self._inbox = _Inbox(limits.inbox_messages, limits.inbox_bytes, self._inbox_filled.emit)
+        self._received_bytes = 0
         self._client.add_gap_handler(self._gap_met)
         self._client.add_state_handler(self._state_met)
         self._drained_seq = 0
@@ -200,7 +215,9 @@ class SocketManager(QObject):
         if epoch != self._filled_epoch.name:
             self._filled_epoch = _Epoch(epoch)
             self._put([self._filled_epoch])
-        self._put(messages)
+        received_bytes, before = self._client.stats["received_bytes"], self._received_bytes
+        self._received_bytes = received_bytes
+        self._put(messages, received_bytes - before)
         return False
 
     def _gap_met(self, first: int, last: int) -> None:
@@ -209,8 +226,8 @@ class SocketManager(QObject):
     def _state_met(self, state: ClientState) -> None:
         self._put([state])
 
-    def _put(self, items: Sequence[_Item]) -> None:
-        if not self._inbox.put(items):
+    def _put(self, items: Sequence[_Item], size_bytes: int = 0) -> None:
+        if not self._inbox.put(items, size_bytes):
             self._refused += items  # stop() is under way, and sees to them
 
     def _drain(self) -> None:

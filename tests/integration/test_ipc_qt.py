@@ -237,10 +237,11 @@ class _NumbersOnly:
         pass
 
 
-def test_a_full_inbox_holds_the_client_and_nothing_is_lost(qtbot, open_server, open_manager):
+@pytest.mark.parametrize("limits", [Limits(inbox_messages=100), Limits(inbox_bytes=100_000)])
+def test_a_full_inbox_holds_the_client_and_nothing_is_lost(qtbot, open_server, open_manager, limits):
     """While the GUI is busy, what waits for it waits at the server."""
     server = open_server()
-    manager, heard = open_manager(limits=Limits(inbox_messages=100))
+    manager, heard = open_manager(limits=limits)
     qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
     count = 20_000
     for number in range(count):

@@ -7,10 +7,12 @@ import pytest
 from ipc.socket_manager import _Inbox
 from tests.unit.ipc.channel import WITHIN_S, Arrivals, run_together
 
+MANY_BYTES = 1 << 20
+
 
 def test_one_wake_up_is_enough_for_all_that_comes_before_it_is_empty():
     wakes = Arrivals()
-    inbox = _Inbox(10, lambda: wakes(1))
+    inbox = _Inbox(10, MANY_BYTES, lambda: wakes(1))
     inbox.put(["a", "b"])
     inbox.put(["c"])
     assert [inbox.take() for _ in range(4)] == ["a", "b", "c", None]
@@ -20,9 +22,10 @@ def test_one_wake_up_is_enough_for_all_that_comes_before_it_is_empty():
     assert inbox.take() == "d"
 
 
-def test_a_full_inbox_holds_who_fills_it_until_there_is_room():
-    inbox = _Inbox(4, lambda: None)
-    inbox.put([1, 2, 3, 4])
+@pytest.mark.parametrize(("max_messages", "max_bytes"), [(4, MANY_BYTES), (1000, 400)])
+def test_a_full_inbox_holds_who_fills_it_until_there_is_room(max_messages, max_bytes):
+    inbox = _Inbox(max_messages, max_bytes, lambda: None)
+    inbox.put([1, 2, 3, 4], 400)
     put = Arrivals()
     thread = threading.Thread(target=lambda: put(inbox.put([5])))
     thread.start()
@@ -35,7 +38,7 @@ def test_a_full_inbox_holds_who_fills_it_until_there_is_room():
 
 
 def test_closing_lets_go_of_who_waits_and_keeps_nothing():
-    inbox = _Inbox(1, lambda: None)
+    inbox = _Inbox(1, MANY_BYTES, lambda: None)
     inbox.put([1])
     thread = threading.Thread(target=inbox.put, args=([2],))
     thread.start()
@@ -47,11 +50,14 @@ def test_closing_lets_go_of_who_waits_and_keeps_nothing():
     assert inbox.take() is None
 
 
-@pytest.mark.parametrize("max_messages", [1, 2, 7, 1000])
-def test_everything_arrives_in_order_and_nobody_is_forgotten(max_messages):
+@pytest.mark.parametrize(
+    ("max_messages", "max_bytes"),
+    [(1, MANY_BYTES), (2, MANY_BYTES), (7, MANY_BYTES), (1000, MANY_BYTES), (1000, 1), (1000, 50)],
+)
+def test_everything_arrives_in_order_and_nobody_is_forgotten(max_messages, max_bytes):
     """One thread puts, another takes when it is woken, as the GUI does."""
     wakes = threading.Semaphore(0)
-    inbox = _Inbox(max_messages, wakes.release)
+    inbox = _Inbox(max_messages, max_bytes, wakes.release)
     total = 20_000
     taken = []
 
@@ -59,7 +65,7 @@ def test_everything_arrives_in_order_and_nobody_is_forgotten(max_messages):
         number = 0
         while number < total:
             batch = list(range(number, min(total, number + number % 5 + 1)))
-            inbox.put(batch)
+            inbox.put(batch, 10 * len(batch))
             number += len(batch)
 
     def take():
