@@ -173,8 +173,10 @@ class SocketClient:
         """
         number = self._post(b"request", payload, on_reply)
         if number is None:
-            code = "stopped" if self._stopping.is_set() else "outbox_full"
-            raise RequestError(code, "the request was not sent")
+            if self._stopping.is_set():
+                raise RequestError("stopped", "the client was stopped; start() it first")
+            waiting = len(self._hub.outbox)
+            raise RequestError("outbox_full", f"{waiting} messages wait for the server; ask again when it has had some")
         return number
 
     def cancel_request(self, number: int) -> bool:

@@ -335,6 +335,7 @@ def test_a_request_of_a_full_outbox_is_refused_at_once(open_client):
     with pytest.raises(RequestError) as caught:
         client.request({"type": "double"}, timeout_s=WITHIN_S)
     assert caught.value.code == "outbox_full"
+    assert caught.value.message == "2 messages wait for the server; ask again when it has had some"
 
 
 def test_a_cancelled_request_ends_silently(server, client):
