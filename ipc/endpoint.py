@@ -55,14 +55,14 @@ class InstanceLock:
         while not _is_at(descriptor, self.path):
             os.close(descriptor)  # the last holder removed the file between our open and our lock
             descriptor = self._open_and_lock()
+        self._descriptor = descriptor
         self.was_abandoned = _read_pid(descriptor) is not None  # its last holder had no time to remove it
         try:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
-            os.close(descriptor)
+            self.release()
             raise AddressError(f"cannot write {self.path}: {error.strerror}") from error
-        self._descriptor = descriptor
 
     def release(self) -> None:
         """Remove the file and let go. A lock that is not held is left as it is."""

@@ -428,7 +428,7 @@ def test_a_file_system_without_locks_is_an_address_error(lock_path, monkeypatch)
     os.unlink(lock_path)
 
 
-def test_a_full_disk_is_an_address_error_and_leaves_the_lock_free(lock_path, monkeypatch):
+def test_a_full_disk_is_an_address_error_and_leaves_nothing(lock_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -436,6 +436,7 @@ def test_a_full_disk_is_an_address_error_and_leaves_the_lock_free(lock_path, mon
         patched.setattr(os, "pwrite", refuse)
         with pytest.raises(AddressError, match=r"cannot write .*: No space left on device"):
             InstanceLock(lock_path).acquire()
+    assert not os.path.exists(lock_path)
     lock = InstanceLock(lock_path)
     lock.acquire()
     lock.release()
