@@ -22,7 +22,7 @@ from server_proc.database_errors import (
 )
 from server_proc.disk_alarm import DiskAlarm
 from server_proc.files_in_place import FilesInPlace
-from server_proc.schema import BUSY_TIMEOUT_S, connect, create_file, migrate, opening_alone
+from server_proc.schema import BUSY_TIMEOUT_S, REMEDY, connect, create_file, migrate, opening_alone
 from server_proc.write_turn import PATIENCE_S, WriteTurn
 from server_proc.write_turn import Transaction as Transaction  # part of what `write` gives
 
@@ -31,7 +31,6 @@ MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 CLOSE_PATIENCE_S = 1.0
 LOG_PATIENCE_MS = 250
 WRITER_CACHE_KB = 16_000
-REMEDY = "restore a backup of it, move it away, or use another --state-dir"
 
 
 class Database:

@@ -11,8 +11,9 @@ import time
 
 import structlog
 
-from server_proc.database import REMEDY, Database
+from server_proc.database import Database
 from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
+from server_proc.schema import REMEDY
 
 # What can be read in this time is looked at; a file so large is not worth keeping everybody waiting.
 PATIENCE_S = 3.0

@@ -20,7 +20,7 @@ from ipc import ChildContext, ChildSetupError, IpcError, Payload, SocketServer
 from ipc.authkey import check_key
 from server_proc.actions import register_actions
 from server_proc.app import create_app
-from server_proc.database import DATABASE_NAME, REMEDY, Database, open_database
+from server_proc.database import DATABASE_NAME, Database, open_database
 from server_proc.database_errors import DatabaseError, DatabaseUnusableError
 from server_proc.device_gate import DeviceGate
 from server_proc.devices import DeviceStore
@@ -37,6 +37,7 @@ from server_proc.outbox import OutboxLog
 from server_proc.patient_start import PatientStart
 from server_proc.people import PeopleStore
 from server_proc.request_log import RequestLog
+from server_proc.schema import REMEDY
 from server_proc.self_check import SelfCheck, SelfCheckEvents
 from server_proc.services import Services
 from server_proc.snapshots import SnapshotReader

@@ -23,6 +23,7 @@ BUSY_TIMEOUT_S = 1.5
 CACHED_STATEMENTS = 512
 HEADER_BYTES = 100
 ELSEWHERE = "use another --state-dir"
+REMEDY = f"restore a backup of it, move it away, or {ELSEWHERE}"
 
 
 @contextmanager
@@ -89,6 +90,8 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations_dir: Path) ->
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise DatabaseUnusableError(f"{path}: the file system has no shared memory for WAL: use a local disk")
     holds_data = version > 0
+    if holds_data and version < newest:
+        _require_whole(connection, path)
     for migration in migrations:
         if _number(migration) > version:
             if holds_data:
@@ -104,6 +107,14 @@ def _checked_version(connection: sqlite3.Connection, path: Path) -> int:
     if application_id != APPLICATION_ID and not is_empty:
         raise DatabaseUnusableError(f"{path} is a database of another program: {ELSEWHERE}")
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _require_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Look through the whole file, as a backup does, before an upgrade writes to it. Raises DatabaseUnusableError."""
+    (first,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if first != "ok":
+        damage = " ".join(str(first).split())
+        raise DatabaseUnusableError(f"cannot upgrade {path}: it is damaged ({damage}): {REMEDY}")
 
 
 def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:

@@ -254,6 +254,20 @@ def test_a_backup_that_cannot_be_made_refuses_the_upgrade(old_path, migrations):
     assert rows(old_path) == [(1,), (2,)]
 
 
+def test_a_damaged_file_is_not_upgraded(old_path, migrations):
+    with closing(sqlite3.connect(old_path)) as connection:
+        connection.executemany("INSERT INTO a VALUES (?)", [("x" * 1000,) for _ in range(20)])
+        connection.commit()
+    with old_path.open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"\xff" * 4096)
+    before = old_path.read_bytes()
+    (migrations / "0002_b.sql").write_text("CREATE TABLE b (x);")
+    assert "damaged" in refusal(old_path, migrations_dir=migrations)
+    assert old_path.read_bytes() == before
+    assert backups(old_path) == []
+
+
 def test_a_backup_replaces_that_of_an_upgrade_that_failed(old_path, migrations):
     (migrations / "0002_b.sql").write_text("INSERT INTO nowhere VALUES (1);")
     refusal(old_path, migrations_dir=migrations)
