@@ -22,7 +22,7 @@ from server_proc.database_errors import (
 )
 from server_proc.disk_alarm import DiskAlarm
 from server_proc.files_in_place import FilesInPlace
-from server_proc.schema import BUSY_TIMEOUT_S, REMEDY, connect, create_file, migrate, opening_alone
+from server_proc.schema import BUSY_TIMEOUT_S, REMEDY, connect, create_file, left_as_it_is, migrate, opening_alone
 from server_proc.write_turn import PATIENCE_S, WriteTurn
 from server_proc.write_turn import Transaction as Transaction  # part of what `write` gives
 
@@ -159,7 +159,8 @@ def _open_writer(path: Path, migrations_dir: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
             migrate(connection, path, migrations_dir)
         except BaseException:
-            connection.close()
+            with left_as_it_is(path):
+                connection.close()
             raise
     except sqlite3.Error as error:
         raise _about(path, translate(error)) from error

@@ -37,7 +37,7 @@ from server_proc.outbox import OutboxLog
 from server_proc.patient_start import PatientStart
 from server_proc.people import PeopleStore
 from server_proc.request_log import RequestLog
-from server_proc.schema import REMEDY
+from server_proc.schema import REMEDY, left_as_it_is
 from server_proc.self_check import SelfCheck, SelfCheckEvents
 from server_proc.services import Services
 from server_proc.snapshots import SnapshotReader
@@ -91,7 +91,8 @@ def _open(context: ChildContext, host: str) -> Database | None:
             _require_keys(context, database, host)
             check_once(database, context.settings.run_id)
         except BaseException:
-            database.close()
+            with left_as_it_is(path):
+                database.close()
             raise
         return database
 

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from server_proc.database_errors import DatabaseError, DatabaseFullError, DatabaseUnusableError, translate
@@ -75,6 +75,19 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
     )
+
+
+@contextmanager
+def left_as_it_is(path: Path) -> Iterator[None]:
+    """Keep the file and its log from being changed by the connections that are closed in this block.
+
+    Whoever closes the last connection copies the log into the file and deletes it; not so one that may only read.
+    """
+    with ExitStack() as last:
+        with suppress(sqlite3.Error):  # of a file that is no database; the lock that counts is there nevertheless
+            reader = last.enter_context(closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)))
+            reader.execute("PRAGMA user_version").fetchone()
+        yield
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations_dir: Path) -> None:
