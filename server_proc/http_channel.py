@@ -113,13 +113,18 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Refuses what makes waitress's parser raise: an address that is none, a length of thousands of digits."""
+    """Refuses what makes waitress's parser raise: an address that is none, a length of thousands of digits.
+
+    And a body with two lengths, which somebody in front of us may have read as another one (request smuggling).
+    """
 
     def parse_header(self, header_plus: bytes) -> None:
         try:
             super().parse_header(header_plus)
         except ValueError as error:
             raise ParsingError("Its target or its Content-Length is none") from error
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
 
 
 class TooSlow(Error):  # type: ignore[misc]
