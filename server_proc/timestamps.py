@@ -68,7 +68,7 @@ def local_hour(unix_ms: int) -> int:
 
 
 def _offset(sign: str, hours: int, minutes: int) -> timezone:
-    if minutes > 59:
-        raise ValueError("offset minutes must be in 0..59")
+    if hours > 23 or minutes > 59:
+        raise ValueError("offset must be from -23:59 to +23:59")
     distance = timedelta(hours=hours, minutes=minutes)
     return timezone(-distance if sign == "-" else distance)
