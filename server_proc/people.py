@@ -7,6 +7,7 @@ Any thread may call.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -62,6 +63,21 @@ class PeopleStore:
         )
         self._outbox.add(transaction, person_message(person))
         return person, before is None
+
+    def put_each(self, transaction: Transaction, people: Sequence[Person]) -> list[tuple[Person, bool]]:
+        """Do for each what `put_in` does: work for a BatchWriter."""
+        return [self.put_in(transaction, person) for person in people]
+
+    def import_each(self, transaction: Transaction, files: Sequence[Sequence[Person]]) -> list[dict[str, int]]:
+        """Store the people of each file; count who was new, changed, and as before: work for a BatchWriter."""
+        return [self._import(transaction, people) for people in files]
+
+    def _import(self, transaction: Transaction, people: Sequence[Person]) -> dict[str, int]:
+        counts = {"created": 0, "updated": 0, "unchanged": 0}
+        for person in people:
+            stored, is_new = self.put_in(transaction, person)
+            counts["created" if is_new else "updated" if stored is person else "unchanged"] += 1
+        return counts
 
     def get(self, person_id: str) -> Person | None:
         """Return a person, or None when nobody has been stored under this id."""

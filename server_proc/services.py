@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from typing import Protocol
 
 import msgspec
 
+from server_proc.batch_writer import Item, Result, Work
 from server_proc.database import Database
 from server_proc.metrics import Metrics
 from server_proc.outbox import OutboxLog
@@ -51,3 +53,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     def now_ms(self) -> int:
         return int(self.clock() * 1000)
+
+    def submit(self, work: Work[Item, Result], item: Item, size: int = 1) -> Future[Result]:
+        """Have `work` write an item, and the clients told once it is written. No thread waits; see BatchWriter."""
+        return self.database.submit(work, item, size, self._announce)
+
+    def _announce(self, written: object) -> None:
+        """Whether anybody waits for the answer or not; who does finds it done."""
+        if not isinstance(written, Exception):
+            self.hub.announce()

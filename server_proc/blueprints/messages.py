@@ -21,11 +21,6 @@ RESERVED_TYPES = frozenset({"attendance", "void", "person"})
 def messages_blueprint(services: Services) -> Blueprint:
     blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
 
-    def announce(appended: int | Exception) -> None:
-        """Whether anybody waits for the answer or not; who does finds it done."""
-        if not isinstance(appended, Exception):
-            services.hub.announce()
-
     def ready(appended: Future[int]) -> Ready:
         try:
             answer = {"clients": services.hub.clients, "seq": appended.result()}
@@ -41,6 +36,6 @@ def messages_blueprint(services: Services) -> Blueprint:
             raise WrongFieldsError(
                 [FieldError("type", "is reserved for what the database holds: POST marks to /api/attendance")]
             )
-        return answer_late(services.database.submit(services.outbox.append_many, payload, 1, announce), ready)
+        return answer_late(services.submit(services.outbox.append_many, payload), ready)
 
     return blueprint

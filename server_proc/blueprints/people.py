@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from flask import Blueprint, Response, request
 
 from server_proc.json_answer import json_answer
-from server_proc.json_body import MAX_BULK_BYTES, read_body, read_json_object
+from server_proc.json_body import JSON_TYPE, MAX_BULK_BYTES, read_body, read_json_object
+from server_proc.late_answer import Ready, answer_late
 from server_proc.mark_query import DEFAULT_LIMIT, MAX_LIMIT
 from server_proc.marks import text_fault
 from server_proc.new_person import parse_new_person
@@ -26,12 +29,18 @@ CSV_TYPE = "text/csv"
 def people_blueprint(services: Services) -> Blueprint:
     blueprint = Blueprint("people", __name__)
 
+    def put_answer(put: Future[tuple[Person, bool]]) -> Ready:
+        person, is_new = put.result()
+        return _ready(HTTPStatus.CREATED if is_new else HTTPStatus.OK, _answer(person))
+
+    def import_answer(imported: Future[dict[str, int]]) -> Ready:
+        return _ready(HTTPStatus.OK, imported.result())
+
     @blueprint.put(f"{PATH}/<text:person_id>")
     def put_person(person_id: str) -> Response:
         new = parse_new_person(person_id, read_json_object(request))
-        person, is_new = services.people.put(new.person_id, new.name, new.group, services.now_ms())
-        services.hub.announce()
-        return json_answer(_answer(person), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+        person = Person(new.person_id, new.name, new.group, services.now_ms())
+        return answer_late(services.submit(services.people.put_each, person), put_answer)
 
     @blueprint.get(f"{PATH}/<text:person_id>")
     def get_person(person_id: str) -> Response:
@@ -57,21 +66,14 @@ def people_blueprint(services: Services) -> Blueprint:
     def import_people() -> Response:
         people = parse_people(read_body(request, CSV_TYPE, MAX_BULK_BYTES))
         now_ms = services.now_ms()
-        counts = _store(services, [Person(each.person_id, each.name, each.group, now_ms) for each in people])
-        services.hub.announce()
-        return json_answer(counts)
+        asked = [Person(each.person_id, each.name, each.group, now_ms) for each in people]
+        return answer_late(services.submit(services.people.import_each, asked, len(asked)), import_answer)
 
     return blueprint
 
 
-def _store(services: Services, people: list[Person]) -> dict[str, int]:
-    """Store all of them or none; return how many were new, changed, and as they are already."""
-    counts = {"created": 0, "updated": 0, "unchanged": 0}
-    with services.database.write() as transaction:
-        for person in people:
-            stored, is_new = services.people.put_in(transaction, person)
-            counts["created" if is_new else "updated" if stored is person else "unchanged"] += 1
-    return counts
+def _ready(status: HTTPStatus, answer: dict[str, Any]) -> Ready:
+    return Ready(status, JSON_TYPE, msgspec.json.encode(answer))
 
 
 def _answer(person: Person) -> dict[str, Any]:
