@@ -31,6 +31,9 @@ from server_proc.request_log import new_request_id
 DISCARD_S = 3.0
 # From the first byte of a request to its last: a client that sends one byte now and then keeps nothing busy for longer.
 RECEIVE_S = 15.0
+# So much may have been answered that the client has not read. With more, its next request waits: a thread that had made
+# the answer would wait in waitress until it is read. Half of what waitress allows, so that one more answer has room.
+MAX_UNREAD_BYTES = 8 << 20
 # A connection that was used so lately is going to be used again.
 BUSY_S = 1.0
 
@@ -144,6 +147,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     discard_until: float | None = None
     began_s = 0.0
     was_answered = False
+    is_held = False
     late_body: LateBody | None = None
     _resumed: Task | None = None
     gathered: list[bytes] | None = None
@@ -162,6 +166,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def service(self) -> None:
         resumed = self._resumed
+        if resumed is None and self.total_outbufs_len > MAX_UNREAD_BYTES:
+            self.is_held = True  # `writable` finds it
+            self.server.pull_trigger()
+            return
         self.was_answered = True  # first: as soon as it owes nothing any more, others are made room for
         try:
             super().service()
@@ -215,6 +223,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         takes more, and each of its turns comes before the task thread's, which waits for the interpreter for up to its
         switch interval: 5 ms for an answer. Whoever sends pulls the trigger when there is something left to do.
         """
+        if self.is_held and self.total_outbufs_len <= MAX_UNREAD_BYTES:
+            self.is_held = False
+            self.server.add_task(self)
         if not self.total_outbufs_len or self.will_close:
             return bool(super().writable())
         is_free = self.outbuf_lock.acquire(blocking=False)
@@ -239,6 +250,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Answer a request that has been arriving for too long, or whose answer takes too long."""
         if (late_body := self.late_body) is not None:
             late_body.give_up_if_overdue(now_s)
+        if self.is_held and time.time() - self.last_activity > self.adj.channel_timeout:
+            self.will_close = True  # waitress spares a connection that has requests
         with self.requests_lock:
             request = self.request
             if request is None or self.requests or now_s - self.began_s < RECEIVE_S:

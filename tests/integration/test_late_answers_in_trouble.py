@@ -134,6 +134,23 @@ def test_answers_that_a_client_does_not_read_do_not_stop_the_main_loop(serving, 
     assert read_bodies(slow, 4) == [app.big, b"done", b"now", b"now"]
 
 
+def test_clients_that_ask_on_and_do_not_read_keep_no_thread_from_others(serving, app, connect):
+    count = 10
+    slow = [connect() for _ in range(2 * http_server.THREADS)]
+    for each in slow:
+        each.sendall(BIG * count)
+    held = serving.server._server.active_channels
+    eventually(lambda: sum(channel.is_held for channel in held.values()) == len(slow))
+    assert is_served(connect)
+    assert read_bodies(slow[0], count) == [app.big] * count
+
+
+def test_a_client_that_asks_on_and_never_reads_is_cut(serving, connect):
+    serving.server._server.adj.channel_timeout = 0
+    connect().sendall(BIG * 10)
+    eventually(lambda: not serving.server._server.active_channels)
+
+
 @pytest.mark.parametrize("become", [lambda future: future.set_result(b"done"), lambda future: future.cancel()])
 def test_a_late_answer_is_begun_though_its_client_has_gone(serving, app, connect, become):
     gone = connect()
