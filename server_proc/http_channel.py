@@ -250,8 +250,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """Answer a request that has been arriving for too long, or whose answer takes too long."""
         if (late_body := self.late_body) is not None:
             late_body.give_up_if_overdue(now_s)
-        if self.is_held and time.time() - self.last_activity > self.adj.channel_timeout:
-            self.will_close = True  # waitress spares a connection that has requests
+        is_unread = self.total_outbufs_len > 0 and (self.is_held or not self.requests)
+        if is_unread and time.time() - self.last_activity > self.adj.channel_timeout:
+            self.handle_close()  # waitress waits until more can be sent, which may be never
+            return
         with self.requests_lock:
             request = self.request
             if request is None or self.requests or now_s - self.began_s < RECEIVE_S:
