@@ -21,7 +21,7 @@ DEFAULT = "default"
 COMMAND_LINE = "command line"
 PREFIX = "AXON"
 _FILE = "launcher.config_file"
-_KINDS = {"str": "a string", "int": "a whole number", "bool": "true or false"}
+_KINDS = {"str": "a string", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 def read_file(context: click.Context, parameter: click.Parameter, file: str | None) -> None:
@@ -90,7 +90,7 @@ def _checked(file: str, key: str, value: Any) -> Any:
     wanted = fields.get(key.replace("-", "_"))
     if wanted is None:
         raise SettingsError(f"--config {file}: unknown key {key!r}; there are {', '.join(sorted(fields))}")
-    is_size = key.replace("-", "_") == "max_rss" and type(value) is int
-    if type(value) is not wanted and not is_size:
+    may_be_whole = wanted is float or key.replace("-", "_") == "max_rss"
+    if type(value) is not wanted and not (may_be_whole and type(value) is int):
         raise SettingsError(f"--config {file}: {key}: {_KINDS[wanted.__name__]} is needed, not {value!r}")
     return value

@@ -53,6 +53,14 @@ def test_arguments_beat_the_environment_and_that_the_file(
     assert (settings.exit_on_fatal, settings.hang_after) == (True, 7.5)
 
 
+def test_seconds_in_a_file_may_be_whole(launched: list[tuple[Settings, tuple[ChildSpec, ...]]], tmp_path: Path) -> None:
+    file = tmp_path / "axon.toml"
+    file.write_text("hang-after = 7\n")
+
+    cli.main(["--config", str(file)])
+    assert launched[0][0].hang_after == 7
+
+
 @pytest.mark.parametrize("where", ["argument", "environment", "file"])
 def test_spares_can_be_done_without(
     launched: list[tuple[Settings, tuple[ChildSpec, ...]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
@@ -78,6 +86,8 @@ def test_spares_can_be_done_without(
         ("socket = 5", "socket: a string is needed, not 5"),
         ('log-payloads = "yes"', "log-payloads: true or false is needed, not 'yes'"),
         ('ui = "curses"', "'--ui'"),
+        ('hang-after = "soon"', "hang-after: a number is needed, not 'soon'"),
+        ("hang-after = true", "hang-after: a number is needed, not True"),
         ('max-rss = "lots"', "--max-rss: 'lots' is not a size"),
         ('host = "10.0.0.1"', "--host 10.0.0.1"),
     ],
