@@ -84,7 +84,7 @@ def _dance(steps: tuple[Callable[..., None], ...], stream: DeadlineStream, authk
         for step in steps:
             step(stream, authkey)
     except AuthenticationError as error:
-        raise ProtocolError("unauthorized", f"wrong authkey: {error}") from error
+        raise ProtocolError("unauthorized", f"wrong authkey ({error})") from error
     except TimeoutError as error:
         raise ProtocolError("handshake_timeout", "the handshake took too long") from error
     except _HANDSHAKE_ERRORS as error:

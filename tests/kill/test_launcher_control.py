@@ -191,6 +191,7 @@ def test_a_wrong_key_is_refused_at_once_and_does_no_harm(launch: Launch) -> None
 
     for arguments in ASKING[:3]:
         assert "refused" in refused(launched, *arguments)
+    assert launched.wait_for("peer_rejected", kind="unauthorized")["reason"].startswith("wrong authkey (digest ")
 
     key.write_text(right)
     key.chmod(0o644)
