@@ -12,11 +12,13 @@ from typing import Any
 
 import msgspec
 
-from ipc import RequestError, SocketServer
+from ipc import Limits, RequestError, SocketServer
 from launcher.log_feed import Followers, LogFeed
 from launcher.log_ring import LogRing
 from launcher.sampling import Sampler
 from launcher.status import Snapshot, describe, with_crash_reports
+
+_KEPT_CHANGES = 256  # each tells of all children: who comes back needs the last one, and the rest is only held
 
 
 class RestartChildren(msgspec.Struct, frozen=True):
@@ -53,7 +55,8 @@ class ControlPlane:
         self._crash_reports = told.crash_reports
         self._post = post
         self._sampler = told.sampler
-        self._server = SocketServer(address, authkey=authkey, name="launcher", traffic_level="debug")
+        limits = Limits(log_messages=_KEPT_CHANGES)
+        self._server = SocketServer(address, authkey=authkey, name="launcher", traffic_level="debug", limits=limits)
         self._server.on_request("status")(self._status)
         self._server.on_request("restart")(self._restart)
         self._server.on_request("stop")(self._stop)
