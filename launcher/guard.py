@@ -70,10 +70,11 @@ class Guard:
         """Let it go. There must be nothing left that it could kill."""
         if self._process is None:
             return
+        self._process.send_signal(signal.SIGCONT)  # somebody may have stopped it
         try:
             self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            self._process.kill()  # somebody has stopped it
+            self._process.kill()
         self._reap()
 
     def _register(self) -> None:

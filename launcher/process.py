@@ -243,8 +243,11 @@ def stop_resource_tracker(timeout_s: float) -> None:
     os.close(descriptor)
     pidfd = _open_pidfd(pid)
     if pidfd is not None:
-        if wait([pidfd], timeout_s):
-            os.waitpid(pid, os.WNOHANG)
+        signal.pidfd_send_signal(pidfd, signal.SIGCONT)  # somebody may have stopped it
+        if not wait([pidfd], timeout_s):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            wait([pidfd], timeout_s)
+        os.waitpid(pid, os.WNOHANG)
         os.close(pidfd)
 
 

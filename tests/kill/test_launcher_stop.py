@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from launcher.order import STOP_TIMEOUT_S
 from tests.kill.conftest import Launch, Launched, gone_within
 
 BOTH = {"server": "steady", "ui": "steady"}
@@ -102,6 +103,21 @@ def test_stubborn_children_are_killed_within_the_deadline(launch: Launch) -> Non
     assert [(event["child"], event["signal"]) for event in exits] == [("ui", "SIGKILL"), ("server", "SIGKILL")]
     signals = [(event["child"], event["signal"]) for event in launched.remaining("child_signalled")]
     assert signals == [("ui", "SIGTERM"), ("ui", "SIGKILL"), ("server", "SIGTERM"), ("server", "SIGKILL")]
+
+
+def test_a_tree_that_somebody_has_stopped_goes_within_the_deadline_to_its_last_process(launch: Launch) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    tree = launched.tree()
+    for process in tree:
+        process.suspend()
+    began_s = time.monotonic()
+
+    launched.process.terminate()
+
+    stop_and_check(launched, "SIGTERM")
+    assert time.monotonic() - began_s < STOP_TIMEOUT_S + 0.5
+    assert gone_within(tree, 0) == []
 
 
 def test_a_second_ctrl_c_kills_now(launch: Launch) -> None:
