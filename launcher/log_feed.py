@@ -26,7 +26,7 @@ _JOIN_S = 0.5
 
 
 class Followers(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach those who follow: `waiting` is how much each client that is there has not read yet."""
+    """How to reach those who follow: `waiting` is how much each client that is there has not read yet; it is quick."""
 
     send: Callable[[str, dict[str, Any]], bool]
     waiting: Callable[[], Mapping[str, int]]
@@ -101,8 +101,8 @@ class LogFeed:
 
     def _send_news(self) -> bool:
         """Send everybody the next lines; return whether somebody has not got all of them."""
-        waiting = self._followers.waiting()
         with self._lock:
+            waiting = self._followers.waiting()  # not before: who has asked by now has come since then, perhaps
             self._cursors = {peer: cursor for peer, cursor in self._cursors.items() if peer in waiting}
             cursors = dict(self._cursors)
         is_lagging = False

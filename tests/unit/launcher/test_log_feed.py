@@ -13,6 +13,7 @@ from ipc import RequestError
 from ipc.protocol import encode_payload
 from launcher.log_feed import Followers, LogFeed
 from launcher.log_ring import LogRing
+from tests.unit.ipc.channel import eventually
 
 
 class Clients:
@@ -110,6 +111,35 @@ def test_a_client_that_is_gone_is_forgotten_and_the_thread_with_the_last_one(cli
     assert clients.numbers("b", 1) == [2]
 
 
+def test_a_client_that_comes_while_it_is_looked_who_is_there_is_not_forgotten(clients: Clients) -> None:
+    """It may ask for the log between the look at who is there and what is made of that."""
+    clients.feed.follow("a", {"lines": 0})
+    del clients.waiting["b"]
+    is_looking, has_followed = threading.Event(), threading.Event()
+
+    def waiting() -> dict[str, int]:
+        found = dict(clients.waiting)
+        if "b" not in found:
+            is_looking.set()
+            has_followed.wait(0.2)  # no longer: it is to wait for us
+        return found
+
+    def come() -> None:
+        assert is_looking.wait(10)
+        clients.waiting["b"] = 0
+        clients.feed.follow("b", {"lines": 0})
+        has_followed.set()
+
+    clients.feed._followers = Followers(send=clients._send, waiting=waiting)
+    coming = threading.Thread(target=come)
+    coming.start()
+    clients.log(1)
+    coming.join()
+    clients.log(2)
+
+    assert clients.numbers("b", 1)[-1] == 2
+
+
 def test_what_was_logged_last_is_sent_at_the_end(clients: Clients) -> None:
     clients.feed.follow("a", {"lines": 0})
     clients.log(1)
@@ -133,9 +163,7 @@ def test_a_bug_costs_those_who_follow_now_and_not_those_who_ask_later(clients: C
     clients.ring.put([b"not JSON"])
     with capture_logs() as said:
         clients.feed.follow("a", {"lines": 1})
-        thread = clients.feed._thread
-        assert thread is not None
-        thread.join(10)
+        eventually(lambda: clients.feed._thread is None)
     clients.log(1)
     clients.feed.follow("a", {"lines": 1})
 
