@@ -36,7 +36,7 @@ class Holder:
         self.process.stdout.readline()
 
     def release(self) -> None:
-        self.process.communicate(b"", 10)
+        self.process.communicate(b"", 60)
 
 
 def paths(tmp_path: Path) -> tuple[str, str]:
@@ -73,9 +73,11 @@ def test_the_children_of_a_dead_launcher_are_waited_for(tmp_path: Path, monkeypa
         return wait_until_free(path, timeout_s)
 
     monkeypatch.setattr(instance, "_wait_until_free", wait)
+    monkeypatch.setattr(instance, "_WAIT_FOR_DYING_S", 60.0)
+    monkeypatch.setattr(instance, "_DYING_TAKES_S", 60.0)
 
     def release() -> None:
-        assert is_waiting.wait(10)
+        assert is_waiting.wait(60)
         holder.release()
 
     releaser = threading.Thread(target=release)
@@ -83,7 +85,7 @@ def test_the_children_of_a_dead_launcher_are_waited_for(tmp_path: Path, monkeypa
 
     with locked(socket_path, state_dir) as locks:
         assert locks.was_abandoned
-    releaser.join(10)
+    releaser.join()
 
 
 def test_the_wait_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

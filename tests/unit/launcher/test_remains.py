@@ -110,6 +110,7 @@ def test_the_next_launcher_does_not_wait_for_what_was_stopped(
     tmp_path: Path, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(instance, "_DYING_TAKES_S", 0.05)
+    monkeypatch.setattr(instance, "_WAIT_FOR_DYING_S", 60.0)
     holder = hold(*paths(tmp_path))
     os.kill(holder.pid, signal.SIGSTOP)
 

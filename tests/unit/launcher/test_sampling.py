@@ -57,7 +57,9 @@ def test_each_round_is_reported_and_kept(child: subprocess.Popen[bytes]) -> None
     assert 2 <= len(kept) <= 12
     assert kept[-1].keys() >= {"timestamp", "child_pid", "cpu_percent", "rss_bytes", "uss_bytes", "threads", "fds"}
     assert sampler.recent("ui") == []
-    assert not any(thread.name == "sampler" for thread in threading.enumerate())
+    assert sampler._thread is not None
+    sampler._thread.join(DEADLINE_S)
+    assert not sampler._thread.is_alive()
 
 
 def test_figures_are_those_of_this_process(child: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from launcher import sweep
 from launcher.sweep import kill_marked, mark_of
 
 RLIMIT_LOCKS = 10
-MINE = (1 << 60) + 7
+MINE = (1 << 62) + 2 * secrets.randbits(60)  # of this run: another on the same machine is not to be swept
 MARKS = range(MINE, MINE + 1)
 Start = Callable[..., subprocess.Popen[bytes]]
 
