@@ -8,6 +8,7 @@ here depends on a disk or a terminal before `close`.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -38,6 +39,7 @@ class LogPipeline:
         self._last_words: dict[Origin, LastWords] = {}
         self._departed = self._own
         self._dropped = DroppedLines(self._say_dropped)
+        self._order = threading.Lock()  # every output has the lines in the same one
         self._waiting: dict[Origin, list[bytes]] = {}  # the latest lines of a flood: not kept, and not dropped yet
 
     def start(self, writers: Iterable[LogWriter]) -> None:
@@ -154,9 +156,10 @@ class LogPipeline:
     def _put(self, lines: list[bytes], reserve_bytes: int = 0) -> None:
         if not lines:
             return
-        for writer in self._writers:
-            writer.put(lines, reserve_bytes=reserve_bytes)
-        self.ring.put(lines)
+        with self._order:
+            for writer in self._writers:
+                writer.put(lines, reserve_bytes=reserve_bytes)
+            self.ring.put(lines)
 
     def _say_dropped(self, origin: Origin, count: int) -> None:
         said = {"child": origin.proc, "child_pid": origin.pid, "count": count}

@@ -310,6 +310,32 @@ def test_everything_is_in_the_ring_too(collected: Collected) -> None:
     assert collected.pipeline.ring.read(0, 1 << 20).lines == collected.lines
 
 
+def test_whoever_writes_meanwhile_has_the_same_place_everywhere(collected: Collected) -> None:
+    is_putting, other_is_done = threading.Event(), threading.Event()
+    written: list[bytes] = []
+
+    class HeldUp:
+        def put(self, lines: list[bytes], **_reserve: int) -> None:
+            written.extend(lines)
+            if not is_putting.is_set():
+                is_putting.set()
+                other_is_done.wait(0.2)  # no longer: it is to wait for us
+
+    def put_meanwhile() -> None:
+        assert is_putting.wait(10)
+        collected.pipeline._put([b"two"])
+        other_is_done.set()
+
+    collected.pipeline._writers = (HeldUp(),)  # type: ignore[assignment]
+    other = threading.Thread(target=put_meanwhile)
+    other.start()
+    collected.pipeline._put([b"one"])
+    other.join()
+    collected.pipeline._writers = collected.writers
+
+    assert collected.pipeline.ring.read(0, 1 << 20).lines == written
+
+
 @pytest.mark.parametrize("depth", [100, 300, 500, 700, 900, 2000])
 @pytest.mark.parametrize("opening", [b"[", b'{"key":'])
 def test_no_nesting_is_too_deep(collected: Collected, depth: int, opening: bytes) -> None:
