@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import select
-from collections.abc import Callable
+import time
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from launcher.log_file import RenderedStream
 from launcher.log_ring import MAX_LINES
 
 _REPLY_S = 5.0
-_LAST_MESSAGES_S = 0.3
+_LAST_MESSAGES_S = 5.0  # after the launcher's end; that of the connection comes at once, if this machine is not busy
 _MESSAGES = 8
 _READ_BYTES = 4096
 
@@ -34,7 +34,8 @@ class Tail:
         self._client = client
         self._output = output
         self._stdout = stdout
-        self._messages: queue.Queue[dict[str, Any]] = queue.Queue(_MESSAGES)
+        self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue(_MESSAGES)
+        self._is_connected = True
         self._seen = 0
         self._is_over = False
         self._wake_reader, self._wake_writer = os.pipe()
@@ -68,7 +69,14 @@ class Tail:
             self._wake()
 
     def _follow_again(self, state: ClientState) -> None:
-        if state.kind == "live" and not self._is_over:
+        if self._is_over:
+            return
+        if state.kind == "connecting" and self._is_connected:
+            self._is_connected = False
+            self._messages.put(None)  # whoever waits for more is to see that
+            self._wake()
+        elif state.kind == "live":
+            self._is_connected = True
             # All that there is: what we have seen is passed over.
             self._client.begin_request({"type": "tail", "lines": MAX_LINES}, lambda _reply: None)
 
@@ -91,20 +99,32 @@ class Tail:
                 return
             if self._wake_reader in ready:
                 os.read(self._wake_reader, _READ_BYTES)
-                self._show_all(lambda: self._messages.get_nowait())
+                self._show_all()
             if launcher in ready:
-                self._show_all(lambda: self._messages.get(timeout=_LAST_MESSAGES_S))
+                self._show_the_rest()
                 return
 
-    def _show_all(self, get: Callable[[], dict[str, Any]]) -> None:
-        while True:
+    def _show_the_rest(self) -> None:
+        """Show what is still on its way from a launcher that has ended: all has come when the connection has ended."""
+        until_s = time.monotonic() + _LAST_MESSAGES_S
+        while self._is_connected or not self._messages.empty():
             try:
-                payload = get()
+                payload = self._messages.get(timeout=max(0.0, until_s - time.monotonic()))
             except queue.Empty:
                 return
             self._show(payload)
 
-    def _show(self, payload: dict[str, Any]) -> None:
+    def _show_all(self) -> None:
+        while True:
+            try:
+                payload = self._messages.get_nowait()
+            except queue.Empty:
+                return
+            self._show(payload)
+
+    def _show(self, payload: dict[str, Any] | None) -> None:
+        if payload is None:
+            return
         events, last = payload["events"], payload["seq"]
         new = events[max(0, len(events) - (last - self._seen)) :] if last > self._seen else []
         missed = payload["missed"] if self._seen and len(new) == len(events) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,9 +37,14 @@ class FakeClient:
         self.requests.append(payload)
         if self.error is not None:
             raise self.error
+        self.send_all()
+        return {"type": "accepted"}
+
+    def send_all(self) -> None:
+        """Have the messages arrive, and then the end of the connection."""
         for message in self.messages:
             self.handlers[0](message)
-        return {"type": "accepted"}
+        self.state_handlers[0](ClientState(kind="connecting"))
 
     def begin_request(self, payload: dict[str, Any], _on_reply: Any) -> int:
         self.requests.append(payload)
@@ -81,6 +87,14 @@ def test_lines_are_shown_as_they_come(ended_launcher: int) -> None:
     assert shown(client, ended_launcher, 2) == [2, 3, 4]
     assert client.requests == [{"type": "tail", "lines": 2}]
     assert client.is_stopped
+
+
+def test_what_is_still_on_its_way_when_the_launcher_ends_is_shown_too(ended_launcher: int) -> None:
+    client = FakeClient(log(2, 2))
+    late = threading.Timer(0.5, client.send_all)
+    client.send_all = late.start  # type: ignore[method-assign]
+
+    assert shown(client, ended_launcher) == [1, 2]
 
 
 def test_no_more_is_asked_for_than_there_can_be(ended_launcher: int) -> None:
