@@ -111,8 +111,7 @@ class Supervisor:
             while self._stop_by_s is None or self._processes:
                 descriptors = self._processes.descriptors
                 # Looked up before any of them runs: a callback may close a descriptor and open one of the same number.
-                ready = cast("list[int]", wait(list(descriptors), self._timeout_s()))
-                for callback in [descriptors[descriptor] for descriptor in ready]:
+                for callback in [descriptors[descriptor] for descriptor in self._wait()]:
                     callback()
                 for process, reason in self._hangs.hung(time.monotonic()):
                     if self._processes.get(process.name) is process:
@@ -125,6 +124,18 @@ class Supervisor:
             self._processes.kill_all(_LAST_KILL_S)
             self._launch.supplies.descendants.sweep(_LAST_KILL_S)
         return self._exit_code
+
+    def _wait(self) -> list[int]:
+        """Wait for something to happen; return the descriptors that are ready, first the one that wakes us.
+
+        Whoever tells us to stop may tell the children as well, and a signal is seen only after the wait that it ended:
+        without a second look a child that was quick would have crashed.
+        """
+        ready = cast("list[int]", wait(list(self._processes.descriptors), self._timeout_s()))
+        wakeup = self._launch.wakeup.fileno()
+        if ready and wakeup not in ready and wait([wakeup], 0):
+            ready.insert(0, wakeup)
+        return ready
 
     def _timeout_s(self) -> float | None:
         now = time.monotonic()

@@ -25,8 +25,15 @@ import pytest
 from tests.unit.ipc.channel import eventually
 
 PROGRAM = Path(__file__).with_name("run_children.py")
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0  # a busy machine takes its time; what never comes is told a little later, that is all
+TEST_TIMEOUT_S = 300.0  # a test here may start a dozen processes, and each may take seconds
 Event = dict[str, Any]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(PROGRAM.parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
 
 
 class Launched:
@@ -172,18 +179,37 @@ def launch(directory: Path) -> Iterator[Launch]:
         each.clean_up()
 
 
+def wait_until_stopped(process: psutil.Process) -> None:
+    """Wait until SIGSTOP has had its effect: nothing tells of that, so it is looked at."""
+    eventually(lambda: process.status() == psutil.STATUS_STOPPED, DEADLINE_S)
+
+
+def in_a_quiet_moment(attempt: Callable[[], bool]) -> bool:
+    """Try up to three times what a limit of time is promised for: this machine may be busy with something else."""
+    return any(attempt() for _ in range(3))
+
+
+def is_gone_in_time(processes: list[psutil.Process]) -> bool:
+    """Tell whether all are gone within the second that is promised; gone they have to be in any case."""
+    are_late = bool(gone_within(processes, 1.0))
+    assert gone_within(processes, DEADLINE_S) == []
+    return not are_late
+
+
 def gone_within(processes: list[psutil.Process], timeout_s: float) -> list[int]:
     """Return the pids of those that still run after `timeout_s`.
 
     By pidfd: it tells the death itself, however late an init that adopted the process gets round to reaping it.
     """
     deadline_s = time.monotonic() + timeout_s
-    return [process.pid for process in processes if not _is_dead_by(process.pid, deadline_s)]
+    return [process.pid for process in processes if not _is_dead_by(process, deadline_s)]
 
 
-def _is_dead_by(pid: int, deadline_s: float) -> bool:
+def _is_dead_by(process: psutil.Process, deadline_s: float) -> bool:
+    if not process.is_running():  # also when its pid is another's by now
+        return True
     try:
-        descriptor = os.pidfd_open(pid)
+        descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return True
     try:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from launcher.order import STOP_TIMEOUT_S
-from tests.kill.conftest import Launch, Launched, gone_within
+from tests.kill.conftest import DEADLINE_S, Launch, Launched, gone_within, in_a_quiet_moment
 
 BOTH = {"server": "steady", "ui": "steady"}
+PATIENTLY = ("--stop-within-s", "60")  # whoever stops when asked to is not killed, however busy this machine is
 
 
 def stop_and_check(launched: Launched, reason: str) -> list[dict[str, object]]:
@@ -29,7 +32,7 @@ def stop_and_check(launched: Launched, reason: str) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("children", [BOTH, {"server": "blocked_in_c", "ui": "blocked_in_c"}])
 def test_ctrl_c_stops_the_ui_then_the_server_without_a_traceback(launch: Launch, children: dict[str, str]) -> None:
-    launched = launch(children)
+    launched = launch(children, *PATIENTLY)
     launched.wait_for("launcher_ready")
     tree = launched.tree()
 
@@ -52,7 +55,7 @@ def test_ctrl_c_while_the_children_are_being_spawned_shows_no_traceback(launch: 
 
 
 def test_sighup_to_the_group_restarts_the_children_which_do_not_die_of_it(launch: Launch) -> None:
-    launched = launch(BOTH)
+    launched = launch(BOTH, limits={"stop_timeout_s": 60.0})
     launched.wait_for("launcher_ready")
     for child in BOTH:
         launched.wait_for("child_ready", child=child)
@@ -77,6 +80,24 @@ def test_sigterm_to_the_launcher_alone_stops_everything(launch: Launch) -> None:
     assert gone_within(tree, 0) == []
 
 
+def test_a_child_that_is_stopped_by_the_same_hand_has_not_crashed_though_its_death_is_seen_first(
+    launch: Launch, directory: Path
+) -> None:
+    """As where a service manager stops every process: how quick which of them is, is left to chance."""
+    told = directory / "state" / "told"
+    launched = launch(BOTH, "--sees-deaths-late", str(told))
+    server = psutil.Process(launched.wait_for("child_ready", child="server")["child_pid"])
+    launched.wait_for("launcher_ready")
+
+    server.terminate()
+    assert gone_within([server], DEADLINE_S) == []
+    launched.process.send_signal(signal.SIGTERM)
+    told.touch()
+
+    assert launched.wait_for_exit() == 0
+    assert launched.remaining("restart_scheduled") == []
+
+
 def test_a_ui_that_leaves_with_0_ends_everything(launch: Launch) -> None:
     launched = launch({"server": "steady", "ui": "quitting"})
 
@@ -92,45 +113,52 @@ def test_a_server_that_leaves_with_0_is_replaced(launch: Launch) -> None:
 
 
 def test_stubborn_children_are_killed_within_the_deadline(launch: Launch) -> None:
-    launched = launch({"server": "stubborn", "ui": "stubborn"})
-    launched.wait_for("launcher_ready")
-    began_s = time.monotonic()
+    def takes_its_time_and_no_more() -> bool:
+        launched = launch({"server": "stubborn", "ui": "stubborn"})
+        launched.wait_for("launcher_ready")
+        began_s = time.monotonic()
 
-    launched.process.send_signal(signal.SIGTERM)
+        launched.process.send_signal(signal.SIGTERM)
 
-    exits = stop_and_check(launched, "SIGTERM")
-    assert 4.0 < time.monotonic() - began_s < 5.5
-    assert [(event["child"], event["signal"]) for event in exits] == [("ui", "SIGKILL"), ("server", "SIGKILL")]
-    signals = [(event["child"], event["signal"]) for event in launched.remaining("child_signalled")]
-    assert signals == [("ui", "SIGTERM"), ("ui", "SIGKILL"), ("server", "SIGTERM"), ("server", "SIGKILL")]
+        exits = stop_and_check(launched, "SIGTERM")
+        took_s = time.monotonic() - began_s
+        assert took_s > 4.0
+        assert [(event["child"], event["signal"]) for event in exits] == [("ui", "SIGKILL"), ("server", "SIGKILL")]
+        signals = [(event["child"], event["signal"]) for event in launched.remaining("child_signalled")]
+        assert signals == [("ui", "SIGTERM"), ("ui", "SIGKILL"), ("server", "SIGTERM"), ("server", "SIGKILL")]
+        return took_s < 5.5
+
+    assert in_a_quiet_moment(takes_its_time_and_no_more)
 
 
 def test_a_tree_that_somebody_has_stopped_goes_within_the_deadline_to_its_last_process(launch: Launch) -> None:
-    launched = launch(BOTH)
-    launched.wait_for("launcher_ready")
-    tree = launched.tree()
-    for process in tree:
-        process.suspend()
-    began_s = time.monotonic()
+    def goes_in_time() -> bool:
+        launched = launch(BOTH)
+        launched.wait_for("launcher_ready")
+        tree = launched.tree()
+        for process in tree:
+            process.suspend()
+        began_s = time.monotonic()
 
-    launched.process.terminate()
+        launched.process.terminate()
 
-    stop_and_check(launched, "SIGTERM")
-    assert time.monotonic() - began_s < STOP_TIMEOUT_S + 0.5
-    assert gone_within(tree, 0) == []
+        stop_and_check(launched, "SIGTERM")
+        took_s = time.monotonic() - began_s
+        assert gone_within(tree, 0) == []
+        return took_s < STOP_TIMEOUT_S + 0.5
+
+    assert in_a_quiet_moment(goes_in_time)
 
 
 def test_a_second_ctrl_c_kills_now(launch: Launch) -> None:
-    launched = launch({"server": "stubborn", "ui": "stubborn"})
+    launched = launch({"server": "stubborn", "ui": "stubborn"}, "--stop-within-s", "3600")
     launched.wait_for("launcher_ready")
     launched.signal_group(signal.SIGINT)
     launched.wait_for("stop_ignored", proc="ui")
-    began_s = time.monotonic()
 
     launched.signal_group(signal.SIGINT)
 
-    assert launched.wait_for_exit() == 0
-    assert time.monotonic() - began_s < 2.0
+    assert launched.wait_for_exit() == 0, "and not after an hour"
     assert launched.files() == set()
 
 
@@ -141,11 +169,12 @@ def test_a_reader_that_goes_away_ends_the_launch_cleanly(launch: Launch) -> None
     assert launched.process.stdout is not None
     launched.process.stdout.close()
 
-    # Something has to be written for the closed pipe to be noticed.
+    # Something is written into the closed pipe, unless it has been noticed before.
     server = next(process for process in tree if process.pid == server_pid(launched))
-    server.send_signal(signal.SIGKILL)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        server.send_signal(signal.SIGKILL)
 
-    assert launched.process.wait(10) == 0
+    assert launched.process.wait(DEADLINE_S) == 0
     assert launched.stderr_after_exit() == ""
     assert launched.files() == set()
     assert gone_within(tree, 0) == []
@@ -175,5 +204,5 @@ def test_a_reader_that_stands_still_does_not_stop_supervision(launch: Launch) ->
                 break
         tail.kill()
     launched.process.send_signal(signal.SIGTERM)
-    assert launched.process.wait(10) == 0, "the flush at the end is bounded"
+    assert launched.process.wait(DEADLINE_S) == 0, "the flush at the end is bounded"
     assert not psutil.pid_exists(pid)
