@@ -9,7 +9,7 @@ import pytest
 
 from tests.bench import recovery
 from tests.bench.recovery import Recovery, as_dict, as_table, targets
-from tests.bench.supervisors import SERVER, Supervised
+from tests.bench.supervisors import ROOT, SERVER, Supervised
 
 WARM = Recovery("this launcher, warm spares", [8.0, 9.0, 60.0])
 COLD = Recovery("this launcher, --no-spares", [150.0, 160.0, 170.0])
@@ -50,7 +50,7 @@ def port():
 def test_refused_polls_are_counted_until_a_successor_answers(port, monkeypatch):
     """The supervisor here is a timer-less thread: it starts the successor once the first poll was refused."""
     command = [sys.executable, "-m", SERVER, "--port", str(port)]
-    servers = [subprocess.Popen(command)]
+    servers = [subprocess.Popen(command, cwd=ROOT)]
     supervised = Supervised(port, "/", lambda: servers[0].pid)
     found = Recovery("a thread")
     was_refused = threading.Event()
@@ -58,7 +58,7 @@ def test_refused_polls_are_counted_until_a_successor_answers(port, monkeypatch):
     def supervise():
         servers[0].wait(30)
         was_refused.wait(30)
-        servers.append(subprocess.Popen(command))
+        servers.append(subprocess.Popen(command, cwd=ROOT))
 
     real = recovery._poll
 

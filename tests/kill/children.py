@@ -269,6 +269,7 @@ def blockable_server(context: ChildContext) -> int:
 
         def blockable(environ: dict[str, Any], start_response: Any) -> Any:
             if environ["PATH_INFO"] == "/block":
+                log.info("block_begun")
                 threading.Event().wait(float(environ["QUERY_STRING"]))
             return app(environ, start_response)
 

@@ -20,7 +20,8 @@ FLOOD_BYTES = 100_000_000
 
 
 def flooding(context: ChildContext) -> int:
-    """Print 100 MB of short lines as fast as possible, then work."""
+    """Print 100 MB of short lines as fast as possible, from SIGUSR1 on, then work."""
+    wait_until_told()
     data = (b"x" * 79 + b"\n") * 800
     began_s = time.monotonic()
     for _ in range(FLOOD_BYTES // len(data) + 1):
@@ -30,17 +31,16 @@ def flooding(context: ChildContext) -> int:
     return steady(context)
 
 
-def flooding_when_told(context: ChildContext) -> int:
-    """Flood from SIGUSR1 on."""
+def wait_until_told() -> None:
     told = threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: told.set())
     log.info("flood_waits")
     told.wait()
-    return flooding(context)
 
 
 def flooding_without_newlines(context: ChildContext) -> int:
-    """Print 100 MB that are not even lines, then work."""
+    """Print 100 MB that are not even lines, from SIGUSR1 on, then work."""
+    wait_until_told()
     data = b"x" * 65536
     began_s = time.monotonic()
     for _ in range(FLOOD_BYTES // len(data) + 1):

@@ -15,16 +15,16 @@ from urllib.parse import urlsplit
 
 from ipc import SocketClient
 from ipc.authkey import key_path, load_key
-from tests.kill.conftest import Launched
+from tests.kill.conftest import DEADLINE_S, Launched
 
 RUN = Path(__file__).resolve().parents[2] / "run.py"
-HTTP_TIMEOUT_S = 15.0
+HTTP_TIMEOUT_S = DEADLINE_S
 
 
 class Product(Launched):
     """A running Axon. The log is read as JSON at level debug."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, environment: dict[str, str] | None = None) -> None:
         self.directory = directory
         self.socket = directory / "a.sock"
         self.state = directory / "state"
@@ -34,7 +34,8 @@ class Product(Launched):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("AXON_")},
+            env={name: value for name, value in os.environ.items() if not name.startswith("AXON_")}
+            | (environment or {}),
         )
         self._events = []
         self._rest = b""

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.kill.conftest import DEADLINE_S
 from tests.kill.headless import Headless
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "http-api.md"
-DEADLINE_S = 30.0
 
 
 def documented_reader() -> str:

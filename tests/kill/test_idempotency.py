@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.kill.conftest import DEADLINE_S
 from tests.kill.headless import Headless
 
 POSTERS = 4
 MARKS_PER_LIFE = 40
-DEADLINE_S = 20.0
 ATTEMPTS = 100
 
 

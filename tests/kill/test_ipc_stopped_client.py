@@ -112,12 +112,12 @@ def reports(server, clients):
     return [client.tell() for client in clients]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_stopped_client_delays_nobody_and_catches_up(server, clients):
     """Its log has gone round by then, so part of what it hears is how much it misses."""
     stopped, others = clients[0], clients[1:]
     attempts = []
-    for _ in range(3):  # one quiet moment of the machine is enough
+    for _ in range(20):  # one quiet moment of the machine is enough, and a busy one may last
         first = server.stats["newest"] + 1
         undisturbed_s = p99(burst(server))
         undisturbed = [p99(report["delays_s"]) for report in reports(server, clients)[1:]]
@@ -197,6 +197,7 @@ def server_process(socket_path):
 def test_a_stopped_server_is_stale_and_nothing_that_was_sent_is_lost(server_process, open_client):
     process = server_process()
     listener = open_client(limits=Limits(heartbeat_s=0.1)).wait_live()
+    connected = listener.state_kinds.count("connecting")
     process.send_signal(signal.SIGSTOP)
     listener.wait_for_state("stale")
     outcome = Arrivals()
@@ -204,7 +205,7 @@ def test_a_stopped_server_is_stale_and_nothing_that_was_sent_is_lost(server_proc
     process.send_signal(signal.SIGCONT)
     assert outcome.wait_for(1) == [{"answer": 42}]
     listener.wait_live()
-    assert listener.state_kinds.count("connecting") == 1  # it was the same connection all along
+    assert listener.state_kinds.count("connecting") == connected  # it was the same connection all along
 
 
 def test_a_killed_server_is_replaced_and_asked_again(server_process, open_client):

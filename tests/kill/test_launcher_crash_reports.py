@@ -62,6 +62,8 @@ def test_a_killed_child_is_reported_and_status_names_the_report(launch: Launch) 
 
 def test_a_spare_that_crashes_is_reported_and_one_that_is_not_needed_is_not(launch: Launch) -> None:
     launched = launch(BOTH)
+    for child in BOTH:
+        launched.wait_for("child_ready", child=child)
     pid = launched.wait_for("spare_ready", child="server")["child_pid"]
 
     os.kill(pid, signal.SIGSEGV)
@@ -103,12 +105,12 @@ def test_a_segfault_is_reported_with_its_dump(launch: Launch) -> None:
 
 
 def test_a_hung_child_is_reported_with_every_threads_stack_in_the_log_too(launch: Launch) -> None:
-    launched = launch({"server": "never_ready"}, limits={**ONCE, "start_timeout_s": 3})
+    launched = launch({"server": "never_ready"}, limits={**ONCE, "start_timeout_s": 8, "dump_s": 30})
 
     launched.wait_for("child_exited", signal="SIGABRT")
     report = report_of(launched)
 
-    assert (report["reason"], report["signal"], report["detail"]) == ("hung", "SIGABRT", "not ready within 3 s")
+    assert (report["reason"], report["signal"], report["detail"]) == ("hung", "SIGABRT", "not ready within 8 s")
     for said in (report["dump"], [event["text"] for event in launched.remaining("child_output")]):
         assert said[0] == "Fatal Python error: Aborted"
         assert any("in never_ready" in line for line in said)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.kill.conftest import DEADLINE_S, Launch, Launched, gone_within
+from tests.kill.conftest import DEADLINE_S, Launch, Launched, gone_within, in_a_quiet_moment, is_gone_in_time
+from tests.unit.ipc.channel import eventually
 
 PARENTS = {"server": "parent", "ui": "parent"}
 
@@ -41,7 +45,7 @@ def test_a_killed_childs_grandchildren_are_killed_and_nobody_elses(launch: Launc
     os.kill(pids[victim], signal.SIGKILL)
 
     launched.wait_for("child_ready", child=victim)
-    assert gone_within(doomed, 1.0) == []
+    assert gone_within(doomed, DEADLINE_S) == []
     assert all(process.is_running() for process in spared)
     assert pids[bystander] in {process.pid for process in launched.tree()}
 
@@ -73,52 +77,90 @@ def test_the_launcher_reaps_every_orphan(launch: Launch) -> None:
     assert again.is_running(), "the successor's are its own"
 
 
-def test_a_killed_launcher_takes_every_grandchild_with_it(launch: Launch) -> None:
-    launched = launch(PARENTS)
+def killed_with_its_tree(launched: Launched, kill: Callable[[list[psutil.Process]], None]) -> bool:
+    """Have `kill`, which is given the tree, kill a launcher; tell whether all below it are gone in time."""
     tree = processes(launched)
+    kill(tree)
+    return is_gone_in_time(tree)
 
-    os.kill(launched.pid, signal.SIGKILL)
 
-    assert gone_within(tree, 1.0) == []
+def test_a_killed_launcher_takes_every_grandchild_with_it(launch: Launch) -> None:
+    def takes_them() -> bool:
+        launched = launch(PARENTS)
+        return killed_with_its_tree(launched, lambda _tree: os.kill(launched.pid, signal.SIGKILL))
+
+    assert in_a_quiet_moment(takes_them)
 
 
 def test_so_it_does_when_everything_below_it_was_stopped(launch: Launch) -> None:
-    launched = launch(PARENTS)
-    tree = processes(launched)
-    for process in tree:
-        process.suspend()
+    def takes_them() -> bool:
+        launched = launch(PARENTS)
 
-    os.kill(launched.pid, signal.SIGKILL)
+        def kill(tree: list[psutil.Process]) -> None:
+            for process in tree:
+                process.suspend()
+            os.kill(launched.pid, signal.SIGKILL)
 
-    assert gone_within(tree, 1.0) == []
+        return killed_with_its_tree(launched, kill)
+
+    assert in_a_quiet_moment(takes_them)
 
 
 def test_so_it_does_when_its_whole_process_group_is_killed(launch: Launch) -> None:
-    launched = launch(PARENTS)
-    tree = processes(launched)
+    def takes_them() -> bool:
+        launched = launch(PARENTS)
+        return killed_with_its_tree(launched, lambda _tree: launched.signal_group(signal.SIGKILL))
 
-    launched.signal_group(signal.SIGKILL)
+    assert in_a_quiet_moment(takes_them)
 
-    assert gone_within(tree, 1.0) == []
+
+def guard_of(tree: list[psutil.Process]) -> psutil.Process:
+    (guard,) = [process for process in tree if any(part.endswith("sweep.py") for part in process.cmdline())]
+    return guard
+
+
+def wait_until_it_guards(guard: psutil.Process) -> None:
+    """Wait until the guard has come to its work, and so ignores SIGTERM: nothing tells of that, so it is looked at."""
+
+    def ignores_sigterm() -> bool:
+        status = Path(f"/proc/{guard.pid}/status").read_text()
+        (mask,) = re.findall(r"^SigIgn:\s*(\w+)", status, re.MULTILINE)
+        return bool(int(mask, 16) & 1 << signal.SIGTERM - 1)
+
+    eventually(ignores_sigterm, DEADLINE_S)
 
 
 def test_a_guard_that_was_killed_has_a_successor(launch: Launch) -> None:
-    launched = launch(PARENTS)
-    tree = processes(launched)
-    (guard,) = [process for process in tree if any(part.endswith("sweep.py") for part in process.cmdline())]
-    guard.kill()
-    launched.wait_for("guard_restarted")
+    def takes_them() -> bool:
+        launched = launch(PARENTS)
 
-    os.kill(launched.pid, signal.SIGKILL)
+        def kill(tree: list[psutil.Process]) -> None:
+            guard_of(tree).kill()
+            launched.wait_for("guard_restarted")
+            wait_until_it_guards(guard_of(launched.tree()))
+            os.kill(launched.pid, signal.SIGKILL)
 
-    assert gone_within(tree, 1.0) == []
+        return killed_with_its_tree(launched, kill)
+
+    assert in_a_quiet_moment(takes_them)
 
 
 def test_a_guard_that_was_stopped_does_not_hold_up_the_end(launch: Launch) -> None:
     launched = launch(PARENTS)
     tree = processes(launched)
-    (guard,) = [process for process in tree if any(part.endswith("sweep.py") for part in process.cmdline())]
-    guard.suspend()
+    guard_of(tree).suspend()
+
+    launched.process.send_signal(signal.SIGTERM)
+
+    assert launched.wait_for_exit() == 0
+    assert gone_within(tree, 0.0) == []
+
+
+def test_a_helper_of_multiprocessing_that_was_stopped_does_not_outlive_it(launch: Launch) -> None:
+    launched = launch(PARENTS)
+    tree = processes(launched)
+    (tracker,) = [process for process in tree if any("resource_tracker" in part for part in process.cmdline())]
+    tracker.suspend()
 
     launched.process.send_signal(signal.SIGTERM)
 

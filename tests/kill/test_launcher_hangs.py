@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -14,11 +13,12 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.kill.conftest import Launch, Launched
+from tests.kill.conftest import DEADLINE_S, Launch, Launched
 
 QUICK = ("--hang-after", "3")
 REASON = "no heartbeat for 3 s"
 THREADS = 8
+TIME_TO_DUMP = {"dump_s": 30.0}  # however busy this machine is, a dump is written
 
 
 def ready(launched: Launched) -> int:
@@ -43,7 +43,7 @@ def dump(launched: Launched, pid: int) -> str:
 
 
 def test_a_child_whose_thread_blocks_is_dumped_and_replaced(launch: Launch) -> None:
-    launched = launch({"server": "beating"}, *QUICK)
+    launched = launch({"server": "beating"}, *QUICK, limits=TIME_TO_DUMP)
     pid = ready(launched)
 
     os.kill(pid, signal.SIGUSR1)
@@ -54,7 +54,7 @@ def test_a_child_whose_thread_blocks_is_dumped_and_replaced(launch: Launch) -> N
 
 
 def test_a_child_that_was_stopped_is_dumped_and_replaced(launch: Launch) -> None:
-    launched = launch({"server": "beating"}, *QUICK)
+    launched = launch({"server": "beating"}, *QUICK, limits=TIME_TO_DUMP)
     pid = ready(launched)
 
     os.kill(pid, signal.SIGSTOP)
@@ -74,7 +74,7 @@ def test_a_child_that_ignores_the_abort_is_killed(launch: Launch) -> None:
 
 @pytest.mark.parametrize("signal_name", ["SIGSTOP", "SIGUSR1"])
 def test_a_child_that_hangs_when_it_is_to_be_restarted_is_dumped_and_reported(launch: Launch, signal_name: str) -> None:
-    launched = launch({"server": "beating"}, *QUICK)
+    launched = launch({"server": "beating"}, *QUICK, limits={**TIME_TO_DUMP, "stop_timeout_s": 60.0})
     pid = ready(launched)
     os.kill(pid, signal.Signals[signal_name])
 
@@ -88,7 +88,7 @@ def test_a_child_that_hangs_when_it_is_to_be_restarted_is_dumped_and_reported(la
 
 
 def test_a_server_that_finishes_what_it_has_is_not_taken_for_hung(launch: Launch) -> None:
-    launched = launch({"server": "blockable_server"}, *QUICK)
+    launched = launch({"server": "blockable_server"}, *QUICK, limits={"stop_timeout_s": 60.0})
     pid = pid_of(launched, "server")
     url = launched.wait_for("launcher_ready")["url"]
 
@@ -149,22 +149,21 @@ def test_the_launchers_own_suspension_is_nobodys_silence(launch: Launch, who: st
 
 
 def test_a_real_server_whose_threads_all_block_is_replaced(launch: Launch) -> None:
-    launched = launch({"server": "blockable_server"})
+    launched = launch({"server": "blockable_server"}, limits=TIME_TO_DUMP)
     pid = launched.wait_for("child_ready")["child_pid"]
     url = launched.wait_for("launcher_ready")["url"]
 
-    with blocking(url, THREADS, 60.0):
-        since_s = time.monotonic()
+    with blocking(url, THREADS, 3600.0):
         replaced(launched, pid, "no heartbeat for 5 s")
-        assert time.monotonic() - since_s < 15.0
     assert dump(launched, pid).count("in blockable\n") == THREADS
 
 
-def test_a_real_server_whose_threads_all_block_for_4_s_is_not(launch: Launch) -> None:
-    launched = launch({"server": "blockable_server"})
+def test_a_real_server_whose_threads_all_block_for_less_than_the_limit_is_not(launch: Launch) -> None:
+    """Twice, one after the other, for longer than that."""
+    launched = launch({"server": "blockable_server"}, "--hang-after", "9")
     url = launched.wait_for("launcher_ready")["url"]
 
-    with nothing_hangs(launched), blocking(url, 2 * THREADS, 4.0) as wait_for_answers:
+    with nothing_hangs(launched), blocking(url, 2 * THREADS, 5.0) as wait_for_answers:
         wait_for_answers()
 
 
@@ -180,7 +179,7 @@ def test_a_wall_clock_that_jumps_is_nobodys_silence(launch: Launch) -> None:
 
 
 def test_a_real_ui_whose_gui_thread_blocks_is_replaced(launch: Launch) -> None:
-    launched = launch({"ui": "blockable_ui"}, "--ui", "offscreen")
+    launched = launch({"ui": "blockable_ui"}, "--ui", "offscreen", limits=TIME_TO_DUMP)
     pid = ready(launched)
 
     os.kill(pid, signal.SIGUSR1)
@@ -194,7 +193,7 @@ def blocking(url: str, count: int, seconds: float) -> Iterator[Callable[[], None
     """Have that many requests take that long; yields what waits for their answers."""
     address = urlsplit(url)
     request = f"GET /block?{seconds} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode()
-    connections = [socket.create_connection((address.hostname, address.port), timeout=30) for _ in range(count)]
+    connections = [socket.create_connection((address.hostname, address.port), timeout=DEADLINE_S) for _ in range(count)]
     for connection in connections:
         connection.sendall(request)
 

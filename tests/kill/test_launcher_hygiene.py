@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.kill.conftest import Launch, Launched
+from tests.kill.conftest import Launch, Launched, in_a_quiet_moment
 from tests.kill.product import Product
+from tests.unit.ipc.channel import eventually
 
 BOTH = {"server": "accepting", "ui": "steady"}
 AT_ONCE = {"stable_s": 0.0, "intensity": 1_000_000, "period_s": 1.0}
@@ -67,7 +68,7 @@ def test_after_many_restarts_nothing_has_piled_up(launch: Launch) -> None:
     for number in range(RESTARTS):
         restart(launched, pids, number)
 
-    assert holdings(launched.pid) == before
+    eventually(lambda: all(count <= before[what] for what, count in look_at(launched.pid).items()))
     assert before["zombies"] == 0
     assert psutil.Process(launched.pid).memory_info().rss - rss_bytes < MAX_GROWTH_BYTES
 
@@ -83,17 +84,24 @@ def test_an_idle_launcher_is_woken_seldom(product: Product) -> None:
         product.wait_until_ready()
         for child in ("server", "ui"):
             product.wait_for("spare_ready", child=child)
-        before = wake_ups(product.pid)
-        threading.Event().wait(IDLE_S)  # a rate takes time to be seen
-        assert (wake_ups(product.pid) - before) / IDLE_S <= MAX_WAKE_UPS_PER_S
+        assert in_a_quiet_moment(lambda: wake_ups_per_s(product.pid) <= MAX_WAKE_UPS_PER_S)
     finally:
         product.clean_up()
+
+
+def wake_ups_per_s(pid: int) -> float:
+    before = wake_ups(pid)
+    threading.Event().wait(IDLE_S)  # a rate takes time to be seen
+    return (wake_ups(pid) - before) / IDLE_S
 
 
 def wake_ups(pid: int) -> int:
     """Return how often a thread of the process has gone to sleep, and so been woken."""
     total = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        lines = Path(thread, "status").read_text().splitlines()
+        try:
+            lines = Path(thread, "status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
         total += sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
     return total

@@ -13,6 +13,7 @@ from ipc.child import ChildSettings
 from launcher.descendants import Descendants
 from launcher.pipe_words import Ready, Spawned, Stop
 from launcher.process import ChildProcess, ExitStatus, Handed
+from tests.conftest import Holdings
 from tests.kill.conftest import DEADLINE_S
 
 SETTINGS = ChildSettings(name="x", run_id="r", socket="s", control_socket="c", url="u", state_dir="d")
@@ -108,8 +109,8 @@ def test_commands_and_signals_to_a_dead_process_are_lost_without_an_error(spawn:
 
 def test_a_process_that_was_closed_leaves_no_descriptor() -> None:
     end(make("steady"))  # the first one starts what multiprocessing keeps
-    before = len(os.listdir("/proc/self/fd"))
+    before = Holdings()
 
     end(make("steady"))
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert before.leaks() == []

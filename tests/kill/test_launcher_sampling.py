@@ -54,7 +54,8 @@ def test_a_sample_is_in_the_log_at_debug_and_reaches_clients_of_the_control_plan
 
 
 def test_status_has_figures_from_the_first_moment(launch: Launch) -> None:
-    launched = launch({"server": "steady", "ui": "steady"})
+    # The first round of the sampler is to come later: who asks just then does not wait for it.
+    launched = launch({"server": "steady", "ui": "steady"}, "--sample-every-s", "3600")
     launched.wait_for("launcher_ready")
 
     for child in status(launched)["children"]:
@@ -64,7 +65,8 @@ def test_status_has_figures_from_the_first_moment(launch: Launch) -> None:
 
 
 def test_a_child_that_leaks_is_restarted_and_asked_nicely(launch: Launch) -> None:
-    launched = launch({"server": "leaking", "ui": "steady"}, "--max-rss", "90M", *OFTEN)
+    patient = {"stop_timeout_s": 60.0}
+    launched = launch({"server": "leaking", "ui": "steady"}, "--max-rss", "90M", *OFTEN, limits=patient)
     launched.wait_for("launcher_ready")
     first = launched.wait_for("child_ready", child="server")["child_pid"]
 

@@ -11,7 +11,16 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.kill.conftest import Event, Launch, Launched, gone_within
+from tests.kill.conftest import (
+    DEADLINE_S,
+    Event,
+    Launch,
+    Launched,
+    gone_within,
+    in_a_quiet_moment,
+    is_gone_in_time,
+    wait_until_stopped,
+)
 
 BOTH = {"server": "accepting", "ui": "steady"}
 AT_ONCE = {"stable_s": 0.0, "intensity": 1000}
@@ -29,7 +38,7 @@ def spares(launched: Launched) -> dict[str, int]:
 
 def connect(url: str) -> socket.socket:
     address = urlsplit(url)
-    return socket.create_connection((address.hostname or "", address.port or 0), timeout=10)
+    return socket.create_connection((address.hostname or "", address.port or 0), timeout=DEADLINE_S)
 
 
 def answer(url: str) -> bytes:
@@ -102,30 +111,23 @@ def test_a_spare_that_somebody_has_stopped_is_passed_over(launch: Launch) -> Non
     os.kill(pids["server"], signal.SIGKILL)
 
     assert launched.wait_for("child_ready", child="server")["child_pid"] != doomed.pid
-    assert gone_within([doomed], 5.0) == []
-
-
-def wait_until_stopped(process: psutil.Process) -> None:
-    """Wait until a signal has had its effect: nothing tells of that, so it is looked at."""
-    pause = threading.Event()
-    for _ in range(2000):
-        if process.status() == psutil.STATUS_STOPPED:
-            return
-        pause.wait(0.005)
-    pytest.fail("the process was never stopped")
+    assert gone_within([doomed], DEADLINE_S) == []
 
 
 def test_a_killed_launcher_takes_spares_with_it_stopped_ones_too(launch: Launch) -> None:
-    launched = launch(BOTH)
-    ready(launched)
-    waiting = spares(launched)
-    tree = launched.tree()
-    assert set(waiting.values()) <= {process.pid for process in tree}
-    os.kill(waiting["ui"], signal.SIGSTOP)
+    def takes_them() -> bool:
+        launched = launch(BOTH)
+        ready(launched)
+        waiting = spares(launched)
+        tree = launched.tree()
+        assert set(waiting.values()) <= {process.pid for process in tree}
+        os.kill(waiting["ui"], signal.SIGSTOP)
 
-    os.kill(launched.pid, signal.SIGKILL)
+        os.kill(launched.pid, signal.SIGKILL)
 
-    assert gone_within(tree, 1.0) == []
+        return is_gone_in_time(tree)
+
+    assert in_a_quiet_moment(takes_them)
 
 
 def test_a_server_that_is_given_up_leaves_no_spare_and_nobody_in_the_backlog(launch: Launch) -> None:
@@ -144,7 +146,7 @@ def test_a_server_that_is_given_up_leaves_no_spare_and_nobody_in_the_backlog(lau
     with pytest.raises(ConnectionRefusedError):
         connect(url)
     assert not launched.socket.exists()
-    assert gone_within(doomed, 5.0) == []
+    assert gone_within(doomed, DEADLINE_S) == []
     launched.process.send_signal(signal.SIGHUP)
     revived = launched.wait_for("child_ready", child="server")["child_pid"]
     assert revived != second, "it had the closed sockets"
@@ -152,7 +154,7 @@ def test_a_server_that_is_given_up_leaves_no_spare_and_nobody_in_the_backlog(lau
 
 
 def test_sighup_has_each_successor_wait_before_its_predecessor_stops(launch: Launch) -> None:
-    launched = launch(BOTH)
+    launched = launch(BOTH, limits={"stop_timeout_s": 60.0})
     pids, waiting = ready(launched), spares(launched)
 
     launched.process.send_signal(signal.SIGHUP)
@@ -210,13 +212,13 @@ def test_nobody_is_refused_or_cut_in_planned_restarts(launch: Launch, options: t
     ("entry", "reason"),
     [
         ("works_once", "its successor failed: the new configuration is wrong"),
-        ("never_prepared", "its successor was not ready within 2 s"),
+        ("never_prepared", "its successor was not ready within 8 s"),
     ],
 )
 def test_a_restart_without_a_successor_is_abandoned_and_the_child_works_on(
     launch: Launch, entry: str, reason: str
 ) -> None:
-    launched = launch({"server": entry, "ui": "steady"}, limits={"start_timeout_s": 2.0})
+    launched = launch({"server": entry, "ui": "steady"}, limits={"start_timeout_s": 8.0})
     pids = ready(launched)
 
     launched.process.send_signal(signal.SIGHUP)

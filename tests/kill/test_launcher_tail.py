@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -14,10 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.kill.conftest import DEADLINE_S, Launch, Launched
+from tests.kill.conftest import DEADLINE_S, Launch, Launched, wait_until_stopped
 from tests.kill.test_launcher_control import RUN, run
+from tests.kill.test_launcher_flood import Follower
 
 BOTH = {"server": "steady", "ui": "steady"}
 
@@ -103,6 +106,7 @@ def test_so_many_lines_of_the_past_are_shown(
     launched = launch({"server": "chattering"})
     launched.wait_for("launcher_ready")
     launched.wait_for("child_working")  # the last of what it chatters has been read
+    launched.wait_for("spare_ready")
     it = tail(launched, *options)
     joined = it.wait_for("peer_joined", peer_pid=it.process.pid)
 
@@ -168,37 +172,27 @@ def test_it_ends_when_nobody_reads_it_any_more_though_nothing_is_logged(launch: 
     assert it.end() == (0, "")
 
 
-@pytest.mark.timeout(180)
 def test_a_tail_that_stands_still_slows_nobody_and_is_told_what_it_missed(launch: Launch, tail: StartTail) -> None:
-    launched = launch({"server": "tests.kill.log_children:flooding_when_told"})
+    launched = launch({"server": "tests.kill.log_children:flooding"})
     pid = launched.wait_for("child_started")["child_pid"]
     launched.wait_for("flood_waits")
     it = tail(launched)
     it.wait_for("flood_waits")  # it follows
-    os.kill(pid, signal.SIGUSR1)
-    it.wait_for("child_output")
     it.process.send_signal(signal.SIGSTOP)
+    wait_until_stopped(psutil.Process(it.process.pid))
+    os.kill(pid, signal.SIGUSR1)
 
-    finished = _flood_finished(launched)
+    finished = Follower(launched).wait_for("flood_finished")
     it.process.send_signal(signal.SIGCONT)
 
     it.wait_for("log_lines_missed")
     it.wait_for("child_working")
-    # The flood may have been too fast for it before it stood still as well.
     assert sum(event["count"] for event in it.events if event["event"] == "log_lines_missed") > 1000
     assert finished["took_s"] < 60
     launched.process.terminate()
     assert launched.wait_for_exit() == 0
     it.wait_for("child_exited")
     assert it.end() == (0, "")
-
-
-def _flood_finished(launched: Launched) -> dict[str, Any]:
-    for line in launched.lines():
-        if b'"event":"flood_finished"' in line:
-            event: dict[str, Any] = json.loads(line)
-            return event
-    pytest.fail("the flood has not ended")
 
 
 def _on_terminal(launched: Launched, tail: StartTail, *options: str) -> str:
@@ -208,7 +202,8 @@ def _on_terminal(launched: Launched, tail: StartTail, *options: str) -> str:
     os.close(slave)
     shown = b""
     deadline_s = time.monotonic() + DEADLINE_S
-    while str(it.process.pid).encode() not in shown:  # who has joined last
+    who_joined_last = rb'peer_pid"?[=:]%d\b' % it.process.pid
+    while not re.search(who_joined_last, re.sub(rb"\x1b\[[0-9;]*m", b"", shown)):
         assert select.select([master], [], [], max(0.0, deadline_s - time.monotonic()))[0], shown
         shown += os.read(master, 1 << 16)
     it.process.send_signal(signal.SIGINT)
@@ -233,7 +228,7 @@ def test_a_terminal_shows_it_for_people(launch: Launch, tail: StartTail, monkeyp
 @pytest.mark.parametrize("lines", ["-1", "many"])
 def test_a_number_of_lines_is_needed(lines: str, directory: Path) -> None:
     command = [sys.executable, str(RUN), "tail", "-n", lines, "--socket", str(directory / "a.sock")]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
     assert (found.returncode, found.stdout) == (2, "")
     assert "'-n' / '--lines'" in found.stderr

