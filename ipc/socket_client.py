@@ -78,6 +78,7 @@ class SocketClient:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._predecessor: threading.Thread | None = None
+        self._begin: Callable[[], None] = lambda: None
         self._generation = fork.generation
         self._own_threads: set[int] = set()  # more than one while a handler that has stopped and started goes on
         self._socket: socket.socket | None = None
@@ -192,15 +193,17 @@ class SocketClient:
         if connection is not None and epoch == self.epoch and self._generation == fork.generation:
             connection.send_control(encode(SeqAck(seq)))
 
-    def deliver_to(self, deliver: Callable[[list[Message]], bool]) -> None:
+    def deliver_to(self, deliver: Callable[[list[Message]], bool], begin: Callable[[], None]) -> None:
         """Have `deliver(messages)` called in place of the handlers, on the client's thread.
 
-        It returns whether they were handled; if not, whoever has them calls `acknowledge` later, or `want_again`.
+        It returns whether they were handled; if not, whoever has them calls `acknowledge` later, or `want_again` in
+        `begin()`, which is called after each start, as soon as nothing more is delivered from before.
         """
         self._hub.deliver = deliver
+        self._begin = begin
 
     def want_again(self, undelivered: list[Message | Gap | ClientState]) -> None:
-        """Have all this told once more at the next connection, and what comes after it. After `stop`."""
+        """Have all this told once more, and what comes after it; see `deliver_to`."""
         self._hub.follower.rewind(undelivered)
 
     def add_message_handler(self, handler: PayloadHandler) -> PayloadHandler:
@@ -274,6 +277,8 @@ class SocketClient:
         """Live through one connection after the other."""
         if predecessor is not None:
             predecessor.join()  # a handler may still hold it up: what comes now must not overtake what it has
+        if not stopping.is_set():
+            self._begin()
         failures = 0
         while not stopping.is_set():
             self._hub.set_state(ClientState(kind="connecting", attempt=failures))

@@ -41,7 +41,10 @@ _Item = Message | Gap | ClientState | _Epoch | Callable[[], None]
 
 
 class _Inbox:
-    """What waits for the GUI thread. `put` waits while it is full, until half of it is drained or it is closed."""
+    """What waits for the GUI thread. `put` waits while it is full, until half of it is drained or it is closed.
+
+    While it is closed nothing can be taken, and what is put is kept for `remove`.
+    """
 
     def __init__(self, max_messages: int, max_bytes: int, wake: Callable[[], None]) -> None:
         self._max_messages = max_messages
@@ -54,24 +57,24 @@ class _Inbox:
         self._is_awake = False
         self._is_closed = False
 
-    def put(self, items: Sequence[_Item], size_bytes: int = 0) -> bool:
-        """Add items, all or, once closed, none. `size_bytes` is what they took on their way, all together."""
+    def put(self, items: Sequence[_Item], size_bytes: int = 0) -> None:
+        """Add items. `size_bytes` is what they took on their way, all together."""
         with self._has_room:
             self._putting += 1  # first: whoever takes from here on tells of it
             self._has_room.wait_for(lambda: self._is_closed or self._holds_less_than_one_in(1))
             self._putting -= 1
-            if self._is_closed:
-                return False
             share_bytes = size_bytes // len(items)
             self._items.extend((item, share_bytes) for item in items)
             self._put_bytes += share_bytes * len(items)
-            is_asleep, self._is_awake = not self._is_awake, True
+            is_asleep = not self._is_awake and not self._is_closed
+            self._is_awake |= is_asleep
         if is_asleep:
             self._wake()
-        return True
 
     def take(self) -> _Item | None:
         """Return the next item; None if there is none, and then the next `put` wakes the GUI again."""
+        if self._is_closed:
+            return None
         try:
             item, share_bytes = self._items.popleft()
         except IndexError:
@@ -93,17 +96,24 @@ class _Inbox:
 
     def open(self) -> None:
         with self._has_room:
-            self._is_closed = self._is_awake = False
+            self._is_closed = False
+            self._is_awake = bool(self._items)
+        if self._is_awake:
+            self._wake()
 
-    def close(self) -> list[_Item]:
-        """Let a waiting `put` go, and keep nothing; return what was there."""
+    def close(self) -> None:
+        """Let a waiting `put` go."""
         with self._has_room:
             self._is_closed = True
-            items = [item for item, _ in self._items]
-            self._items.clear()
-            self._taken_bytes = self._put_bytes
             self._has_room.notify_all()
-        return items
+
+    def remove(self, *kinds: Any) -> list[Any]:
+        """Take out everything of these kinds, in the order in which it came. While it is closed."""
+        with self._has_room:
+            removed = [each for each in self._items if isinstance(each[0], kinds)]
+            self._items = collections.deque(each for each in self._items if not isinstance(each[0], kinds))
+            self._taken_bytes += sum(share_bytes for _, share_bytes in removed)
+        return [item for item, _ in removed]
 
 
 class SocketManager(QObject):
@@ -144,8 +154,7 @@ class SocketManager(QObject):
             log_payloads=log_payloads,
             traffic_level=traffic_level,
         )
-        self._refused: list[_Item] = []
-        self._client.deliver_to(self._take)
+        self._client.deliver_to(self._take, self._begin)
         self._inbox = _Inbox(limits.inbox_messages, limits.inbox_bytes, self._inbox_filled.emit)
         self._received_bytes = 0
         self._client.add_gap_handler(self._gap_met)
@@ -171,20 +180,15 @@ class SocketManager(QObject):
 
     def start(self) -> None:
         """Begin to connect; see SocketClient.start."""
-        self._inbox.open()
         self._client.start()
 
     def stop(self) -> None:
         """Stop within a second. What was not delivered yet is after the next start; requests end with "stopped"."""
-        undelivered = self._inbox.close()
+        self._inbox.close()
         self._client.stop()
-        undelivered += self._refused
-        self._refused = []
-        self._client.want_again([item for item in undelivered if isinstance(item, Message | Gap | ClientState)])
-        self._filled_epoch = _Epoch(None)  # to be told anew
-        for item in undelivered:
-            if callable(item):
-                QTimer.singleShot(0, self, item)  # the outcome of a request
+        self._inbox.close()  # once more: the client's thread may just have opened it
+        for item in self._inbox.remove(Callable):
+            QTimer.singleShot(0, self, item)  # the outcome of a request
 
     def send_message(self, payload: Payload | str) -> bool:
         """Send to the server; see SocketClient.send_message."""
@@ -194,7 +198,7 @@ class SocketManager(QObject):
         """Send a request; `on_reply(payload or RequestError)` is called once, on this thread. Raises PayloadError."""
 
         def reply_here(outcome: Payload | RequestError) -> None:
-            self._put([lambda: on_reply(outcome)])
+            self._inbox.put([lambda: on_reply(outcome)])
 
         try:
             number = self._client.begin_request(payload, reply_here)
@@ -209,26 +213,29 @@ class SocketManager(QObject):
 
         QTimer.singleShot(int(1000 * min(_LONGEST_TIMER_S, max(0.0, timeout_s))), self, give_up)
 
+    def _begin(self) -> None:
+        """Have told anew what was not told before the last stop, or came after it. On the client's thread."""
+        undelivered = self._inbox.remove(Message, Gap, ClientState, _Epoch)
+        self._client.want_again([item for item in undelivered if not isinstance(item, _Epoch)])
+        self._filled_epoch = _Epoch(None)
+        self._inbox.open()
+
     def _take(self, messages: list[Message]) -> bool:
         """Leave messages in the inbox; they count as handled, and are acknowledged, once it has been drained."""
         epoch = self._client.epoch
         if epoch != self._filled_epoch.name:
             self._filled_epoch = _Epoch(epoch)
-            self._put([self._filled_epoch])
+            self._inbox.put([self._filled_epoch])
         received_bytes, before = self._client.stats["received_bytes"], self._received_bytes
         self._received_bytes = received_bytes
-        self._put(messages, received_bytes - before)
+        self._inbox.put(messages, received_bytes - before)
         return False
 
     def _gap_met(self, first: int, last: int) -> None:
-        self._put([Gap(first, last)])
+        self._inbox.put([Gap(first, last)])
 
     def _state_met(self, state: ClientState) -> None:
-        self._put([state])
-
-    def _put(self, items: Sequence[_Item], size_bytes: int = 0) -> None:
-        if not self._inbox.put(items, size_bytes):
-            self._refused += items  # stop() is under way, and sees to them
+        self._inbox.put([state])
 
     def _drain(self) -> None:
         """Work on the inbox for one slice, acknowledge, and come back for the rest."""

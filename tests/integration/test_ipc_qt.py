@@ -77,13 +77,6 @@ def open_manager(request, socket_path):
 
 
 @pytest.fixture
-def patient_stop(monkeypatch):
-    """Have `stop` wait for the client's thread for as long as any machine may hold that up."""
-    for name in ("_STOP_S", "_JOIN_S"):
-        monkeypatch.setattr(socket_client, name, WITHIN_S)
-
-
-@pytest.fixture
 def bursting_server(socket_path):
     process = subprocess.Popen(
         [sys.executable, "-c", BURSTING_SERVER, socket_path, KEY.decode()],
@@ -473,7 +466,6 @@ def test_stop_inside_a_slot_is_the_last_thing_that_is_told(qtbot, open_server, o
     assert [payload["number"] for payload in heard.payloads] == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.usefixtures("patient_stop")
 def test_what_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, open_manager):
     """Nothing that was not told counts as handled: it is replayed."""
     server = open_server()
@@ -489,7 +481,41 @@ def test_what_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, op
     assert sorted(missed + heard.seqs) == list(range(1, 1001))
 
 
-@pytest.mark.usefixtures("patient_stop")
+@pytest.mark.parametrize("is_started_first", [False, True], ids=["before the next start", "after the next start"])
+def test_what_comes_after_the_stop_is_told_after_the_next_start(
+    qtbot, open_server, open_manager, monkeypatch, is_started_first
+):
+    """A machine may keep the client's thread from its work for longer than `stop` waits for it."""
+    server = open_server()
+    manager, heard = open_manager()
+    qtbot.waitUntil(lambda: heard.is_live, timeout=WITHIN_MS)
+    server.broadcast({"number": 1})
+    eventually(lambda: manager.stats["last_seq"] == 1)  # and the GUI has not seen it
+    put, arrived, may_go_on = manager._inbox.put, threading.Event(), threading.Event()
+
+    def put_late(items, size_bytes=0):
+        if not may_go_on.is_set():
+            arrived.set()
+            assert may_go_on.wait(WITHIN_S)
+        put(items, size_bytes)
+
+    monkeypatch.setattr(manager._inbox, "put", put_late)
+    monkeypatch.setattr(socket_client, "_JOIN_S", 0.0)
+    server.broadcast({"number": 2})
+    assert arrived.wait(WITHIN_S)
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "ipc-client-ui"]
+    manager.stop()
+    if is_started_first:
+        manager.start()
+    may_go_on.set()
+    thread.join(WITHIN_S)
+    server.broadcast({"number": 3})
+    manager.start()
+    qtbot.waitUntil(lambda: heard.seqs[-1:] == [3], timeout=WITHIN_MS)
+    assert heard.seqs == [1, 2, 3]
+    assert heard.gaps == []
+
+
 def test_a_gap_that_waited_at_stop_is_told_after_the_next_start(qtbot, open_server, open_manager):
     server = open_server(limits=unhurried(log_messages=5))
     manager, heard = open_manager()
@@ -506,7 +532,6 @@ def test_a_gap_that_waited_at_stop_is_told_after_the_next_start(qtbot, open_serv
     assert heard.seqs == [16, 17, 18, 19, 20]
 
 
-@pytest.mark.usefixtures("patient_stop")
 def test_what_waited_at_stop_of_a_new_epoch_is_told_after_the_next_start(qtbot, open_server, open_manager):
     """Messages of the old epoch wait in front of them, and cannot be had again."""
     server = open_server()
