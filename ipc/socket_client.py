@@ -20,7 +20,7 @@ from ipc.client_session import greet
 from ipc.client_state import ClientState, Kind
 from ipc.connection import hang_up
 from ipc.endpoint import DEFAULT_SOCKET_PATH, MAX_PATH_BYTES, check_path
-from ipc.errors import AuthkeyError, IpcError, ProtocolError, RequestError
+from ipc.errors import AddressError, AuthkeyError, IpcError, ProtocolError, RequestError
 from ipc.limits import Limits
 from ipc.logs import get_logger
 from ipc.patience import Patience
@@ -361,17 +361,22 @@ def _forget_default() -> None:
 os.register_at_fork(after_in_child=_forget_default)
 
 
-def start_socket_client(address: str = DEFAULT_SOCKET_PATH) -> SocketClient:
-    """Start this process's client, unless it runs already, and return it. It connects when there is a server."""
+def start_socket_client(address: str | None = None) -> SocketClient:
+    """Start this process's client, unless it runs already, and return it. It connects when there is a server.
+
+    Without an `address` it connects to DEFAULT_SOCKET_PATH, or where it does already. Raises AddressError.
+    """
     global _default
     with _default_lock:
         if _default is None:
-            client = SocketClient(address)
+            client = SocketClient(DEFAULT_SOCKET_PATH if address is None else address)
             for handler in _default_handlers:
                 client.add_message_handler(handler)
             client.start()
             _default = client
             atexit.register(stop_socket_client)
+        elif address is not None and _absolute(address) != _default.address:
+            raise AddressError(f"this process's client is of {_default.address}: call stop_socket_client() first")
         else:
             _default.start()
         return _default

@@ -17,7 +17,7 @@ from ipc.acceptor import Acceptor
 from ipc.authkey import resolve_key
 from ipc.connection import LAST_WORDS_S
 from ipc.endpoint import DEFAULT_SOCKET_PATH, Endpoint, check_path, listening_socket
-from ipc.errors import IpcError
+from ipc.errors import AddressError, IpcError
 from ipc.hub import AckHandler, Hub, MessageHandler, RequestHandler
 from ipc.limits import Limits
 from ipc.logs import get_logger
@@ -248,17 +248,22 @@ _default_lock = threading.RLock()
 _default_handlers: list[MessageHandler] = []
 
 
-def start_socket_server(address: str = DEFAULT_SOCKET_PATH) -> SocketServer:
-    """Start this process's server, unless it runs already, and return it. Raises AddressError, AuthkeyError."""
+def start_socket_server(address: str | None = None) -> SocketServer:
+    """Start this process's server, unless it runs already, and return it. Raises AddressError, AuthkeyError.
+
+    Without an `address` it is at DEFAULT_SOCKET_PATH, or where it runs already.
+    """
     global _default
     with _default_lock:
         if _default is None:
-            server = SocketServer(address)
+            server = SocketServer(DEFAULT_SOCKET_PATH if address is None else address)
             for handler in _default_handlers:
                 server.add_message_handler(handler)
             server.start()
             _default = server
             atexit.register(stop_socket_server)
+        elif address not in (None, _default.address):
+            raise AddressError(f"this process's server is at {_default.address}: call stop_socket_server() first")
         else:
             _default.start()  # or it says that it runs in another process
         return _default

@@ -154,7 +154,7 @@ def test_status_answers_while_a_stop_is_under_way(launch: Launch) -> None:
 
         launched.process.send_signal(signal.SIGINT)  # that is enough
 
-    assert statistics.median(took_s) < 1.0, "of fifty: this machine may be busy at one moment"
+    assert statistics.quantiles(took_s)[0] < 0.1, "of fifty, a quarter: this machine may be busy"
     assert all(found["is_stopping"] for found in answers)
     states = [[child["state"] for child in found["children"]] for found in answers]
     assert {server for server, ui in states if ui == "STOPPING"} == {"RUNNING"}, "it waits until the ui is gone"

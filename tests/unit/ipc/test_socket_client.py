@@ -226,6 +226,9 @@ def test_a_plain_script_has_one_client(plain, open_server, socket_path):
     plain.add_client_message_handler(lambda payload: heard(("before", payload)))
     client = plain.start_socket_client(socket_path)
     assert plain.start_socket_client(socket_path) is client
+    assert plain.start_socket_client() is client
+    with pytest.raises(AddressError, match=r"is of .*: call stop_socket_client\(\) first"):
+        plain.start_socket_client(socket_path + "2")
     plain.add_client_message_handler(lambda payload: heard(("after", payload)))
     assert plain.send_message("hello")
     assert handled.wait_for(1) == [{"type": "message", "message": "hello"}]

@@ -161,6 +161,9 @@ def test_a_plain_script_has_one_server(plain, socket_path, open_client):
     plain.add_message_handler(lambda payload: handled(("before", payload)))
     server = plain.start_socket_server(socket_path)
     assert plain.start_socket_server(socket_path) is server
+    assert plain.start_socket_server() is server
+    with pytest.raises(AddressError, match=r"is at .*: call stop_socket_server\(\) first"):
+        plain.start_socket_server(socket_path + "2")
     plain.add_message_handler(lambda payload: handled(("after", payload)))
     listener = open_client(authkey=None).wait_live()
     assert plain.broadcast_message("hello") == 1
