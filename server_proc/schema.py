@@ -85,7 +85,8 @@ def left_as_it_is(path: Path) -> Iterator[None]:
     """
     with ExitStack() as last:
         with suppress(sqlite3.Error):  # of a file that is no database; the lock that counts is there nevertheless
-            reader = last.enter_context(closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)))
+            uri = f"{path.absolute().as_uri()}?mode=ro"
+            reader = last.enter_context(closing(sqlite3.connect(uri, uri=True, timeout=0)))
             reader.execute("PRAGMA user_version").fetchone()
         yield
 

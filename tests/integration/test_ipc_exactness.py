@@ -293,7 +293,7 @@ class Channel(RuleBasedStateMachine):
 
 TestChannel = pytest.mark.timeout(600)(Channel.TestCase)
 TestChannel.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -105,12 +105,12 @@ def test_a_segfault_is_reported_with_its_dump(launch: Launch) -> None:
 
 
 def test_a_hung_child_is_reported_with_every_threads_stack_in_the_log_too(launch: Launch) -> None:
-    launched = launch({"server": "never_ready"}, limits={**ONCE, "start_timeout_s": 8, "dump_s": 30})
+    launched = launch({"server": "never_ready"}, limits={**ONCE, "start_timeout_s": 5, "dump_s": 30})
 
     launched.wait_for("child_exited", signal="SIGABRT")
     report = report_of(launched)
 
-    assert (report["reason"], report["signal"], report["detail"]) == ("hung", "SIGABRT", "not ready within 8 s")
+    assert (report["reason"], report["signal"], report["detail"]) == ("hung", "SIGABRT", "not ready within 5 s")
     for said in (report["dump"], [event["text"] for event in launched.remaining("child_output")]):
         assert said[0] == "Fatal Python error: Aborted"
         assert any("in never_ready" in line for line in said)

@@ -225,11 +225,11 @@ def test_a_child_that_cannot_be_set_up_is_not_tried_again(launch: Launch, entry:
 
 
 def test_a_child_that_is_never_ready_is_dumped_and_replaced(launch: Launch) -> None:
-    launched = launch({"server": "never_ready"}, limits={"start_timeout_s": 8.0, "dump_s": 30.0})
+    launched = launch({"server": "never_ready"}, limits={"start_timeout_s": 5.0, "dump_s": 30.0})
 
     hung = launched.wait_for("child_hung", child="server")
 
-    assert hung["reason"] == "not ready within 8 s"
+    assert hung["reason"] == "not ready within 5 s"
     launched.wait_for("child_output", text="Fatal Python error: Aborted")
     launched.wait_for("child_exited", child="server", signal="SIGABRT")
-    launched.wait_for("restart_scheduled", child="server", reason="not ready within 8 s")
+    launched.wait_for("restart_scheduled", child="server", reason="not ready within 5 s")

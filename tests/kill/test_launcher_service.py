@@ -100,7 +100,7 @@ def test_a_life_as_the_service_manager_hears_it(manager: FakeManager, launch: La
 
 
 def test_a_reload_that_is_abandoned_ends_as_well(manager: FakeManager, launch: Launch) -> None:
-    launched = launch({"server": "never_prepared"}, limits={"start_timeout_s": 8.0})
+    launched = launch({"server": "never_prepared"}, limits={"start_timeout_s": 5.0})
     manager.wait_for("READY=1")
 
     launched.process.send_signal(signal.SIGHUP)

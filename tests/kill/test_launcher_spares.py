@@ -212,13 +212,13 @@ def test_nobody_is_refused_or_cut_in_planned_restarts(launch: Launch, options: t
     ("entry", "reason"),
     [
         ("works_once", "its successor failed: the new configuration is wrong"),
-        ("never_prepared", "its successor was not ready within 8 s"),
+        ("never_prepared", "its successor was not ready within 5 s"),
     ],
 )
 def test_a_restart_without_a_successor_is_abandoned_and_the_child_works_on(
     launch: Launch, entry: str, reason: str
 ) -> None:
-    launched = launch({"server": entry, "ui": "steady"}, limits={"start_timeout_s": 8.0})
+    launched = launch({"server": entry, "ui": "steady"}, limits={"start_timeout_s": 5.0})
     pids = ready(launched)
 
     launched.process.send_signal(signal.SIGHUP)
