@@ -13,8 +13,9 @@ run: $(VENV)/.installed compiled
 compiled: $(VENV)/.installed
 	@$(BIN)/python -m compileall -q ipc launcher server_proc ui_proc
 
+# Two at a time, since most of a test's time is waiting for processes; ARGS=-n0 runs one after the other.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(CODE)
