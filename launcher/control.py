@@ -18,7 +18,7 @@ from launcher.log_ring import LogRing
 from launcher.sampling import Sampler
 from launcher.status import Snapshot, describe, with_crash_reports
 
-_KEPT_CHANGES = 256  # each tells of all children: who comes back needs the last one, and the rest is only held
+_KEPT_CHANGES = 64  # each tells of all children: who comes back needs the last one, and the rest is only held
 
 
 class RestartChildren(msgspec.Struct, frozen=True):
