@@ -19,6 +19,7 @@ from launcher.sampling import Sampler
 from launcher.status import Snapshot, describe, with_crash_reports
 
 _KEPT_CHANGES = 64  # each tells of all children: who comes back needs the last one, and the rest is only held
+_KNOWN_CLIENTS = 64  # each ui, and each spare for one, is another client
 
 
 class RestartChildren(msgspec.Struct, frozen=True):
@@ -55,7 +56,7 @@ class ControlPlane:
         self._crash_reports = told.crash_reports
         self._post = post
         self._sampler = told.sampler
-        limits = Limits(log_messages=_KEPT_CHANGES)
+        limits = Limits(log_messages=_KEPT_CHANGES, max_known_clients=_KNOWN_CLIENTS)
         self._server = SocketServer(address, authkey=authkey, name="launcher", traffic_level="debug", limits=limits)
         self._server.on_request("status")(self._status)
         self._server.on_request("restart")(self._restart)
