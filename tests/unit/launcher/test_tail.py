@@ -93,6 +93,7 @@ def test_what_is_still_on_its_way_when_the_launcher_ends_is_shown_too(ended_laun
     client = FakeClient(log(2, 2))
     late = threading.Timer(0.5, client.send_all)
     client.send_all = late.start  # type: ignore[method-assign]
+    client.stop = late.join  # type: ignore[method-assign]  # nothing comes from a client that was stopped
 
     assert shown(client, ended_launcher) == [1, 2]
 
