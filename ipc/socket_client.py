@@ -232,6 +232,11 @@ class SocketClient:
         return self._hub.follower.epoch
 
     @property
+    def received_bytes(self) -> int:
+        """How many bytes have come after `hello`, on all connections."""
+        return self._hub.totals().received_bytes
+
+    @property
     def stats(self) -> dict[str, Any]:
         """Return where this client is in the log, what waits, and what has passed."""
         hub = self._hub

@@ -226,7 +226,7 @@ class SocketManager(QObject):
         if epoch != self._filled_epoch.name:
             self._filled_epoch = _Epoch(epoch)
             self._inbox.put([self._filled_epoch])
-        received_bytes, before = self._client.stats["received_bytes"], self._received_bytes
+        received_bytes, before = self._client.received_bytes, self._received_bytes
         self._received_bytes = received_bytes
         self._inbox.put(messages, received_bytes - before)
         return False
