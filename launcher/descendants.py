@@ -13,7 +13,6 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -115,7 +114,12 @@ def _reap(pid: int) -> bool:
 def _children() -> list[int]:
     """Return the pids of this process's children, of all processes where the kernel does not list them."""
     try:
-        lists = [Path(task, "children").read_text() for task in Path("/proc/self/task").iterdir()]
+        lists = [_read(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task")]
     except OSError:
-        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return [int(pid) for listed in lists for pid in listed.split()]
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
