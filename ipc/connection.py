@@ -386,6 +386,7 @@ class Connection:
         with self._send_lock:
             self._socket.close()
         self._caught_up.set()
+        self._decoder.release()  # peer and connection refer to each other, and wait for the garbage collector
 
 
 def hang_up(sock: socket.socket) -> None:

@@ -41,6 +41,10 @@ class FrameDecoder:
         self._make_room()
         return self._view[self._end :]
 
+    def release(self) -> None:
+        """Give the buffer back. Nothing can be received any more."""
+        self._view = memoryview(b"")
+
     def _make_room(self) -> None:
         """Move what is held to the beginning of a buffer that the frame it belongs to fits into."""
         length = self._length or 0

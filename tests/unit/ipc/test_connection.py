@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 import time
+import tracemalloc
 
 import pytest
 
@@ -464,3 +465,15 @@ def test_close_ends_a_writer_that_waits_for_room(wire):
     wire.connection.close()  # waits for the writer, which would wait for ever
     assert thread_names("MainThread-writer") == []
     wire.connection.close()
+
+
+def test_a_closed_connection_gives_its_buffer_back_at_once(open_wire):
+    """Whoever it calls back refers to it as well, and all of that waits for the garbage collector."""
+    tracemalloc.start()
+    try:
+        connection = open_wire().connection
+        before_bytes, _ = tracemalloc.get_traced_memory()
+        connection.close()
+        assert before_bytes - tracemalloc.get_traced_memory()[0] > 60 << 10
+    finally:
+        tracemalloc.stop()

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import weakref
 from multiprocessing.connection import Connection
 
 import hypothesis.strategies as st
@@ -102,3 +103,10 @@ def test_a_small_frame_after_a_part_of_a_great_one_keeps_its_place():
     stream = b"".join(map(frame, bodies))
     for piece in (97, 4_096, 65_536, 300_005, 300_010):
         assert feed(decoder, stream, [piece] * (len(stream) // piece)) == bodies
+
+
+def test_a_released_decoder_keeps_no_buffer():
+    decoder = FrameDecoder(MAX_BYTES)
+    buffer = weakref.ref(decoder.space())
+    decoder.release()
+    assert buffer() is None
