@@ -32,6 +32,18 @@ class Flusher:
         self._thread_lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    def start(self) -> bool:
+        """Start the thread, which the first news that needs it does otherwise; False where there can be no more."""
+        with self._thread_lock:
+            if self._thread is None and not self._stopping.is_set():
+                thread = threading.Thread(target=self._run, name=f"ipc-flusher-{self._name}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads
+                    return False
+                self._thread = thread
+        return True
+
     def news(self) -> None:
         """Flush, now or in a moment. Any thread."""
         began = time.monotonic()
@@ -40,7 +52,7 @@ class Flusher:
             try:
                 self._flush()
             except BaseException:  # of a signal handler, perhaps: what it has broken off, the thread does
-                if threading.current_thread() is not self._thread and self._start_thread():
+                if threading.current_thread() is not self._thread and self.start():
                     self._ring()
                 raise
             ended = time.monotonic()
@@ -54,7 +66,7 @@ class Flusher:
         elif not self._is_armed:
             self._is_armed = True
             try:
-                if self._thread is None and not self._start_thread():
+                if self._thread is None and not self.start():
                     self._is_armed = False
                     self._flush()
                     return
@@ -79,17 +91,6 @@ class Flusher:
             if thread.is_alive():
                 return  # so would another flush
         self._flush()
-
-    def _start_thread(self) -> bool:
-        with self._thread_lock:
-            if self._thread is None and not self._stopping.is_set():
-                thread = threading.Thread(target=self._run, name=f"ipc-flusher-{self._name}", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # no more threads
-                    return False
-                self._thread = thread
-        return True
 
     def _ring(self) -> None:
         try:

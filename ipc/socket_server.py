@@ -1,7 +1,8 @@
 """The server's end of the channel: every client follows one message log, each at its own pace.
 
 Threads: "ipc-accept" accepts; each connection has one that reads ("ipc-peer-N"), on which its messages are handled in
-order, and perhaps a writer (see ipc.connection). `broadcast` appends and sends in the caller's thread.
+order, and perhaps a writer (see ipc.connection). `broadcast` appends and sends in the caller's thread, or leaves the
+end of a burst to "ipc-flusher-server".
 """
 
 import atexit
@@ -97,6 +98,7 @@ class SocketServer:
             except BaseException:
                 self._close_endpoint()
                 raise
+            hub.flusher.start()  # now: a server that grows a thread at some later message looks like one that leaks
 
     def stop(self) -> None:
         """Send what is left, say bye, and give everything back, within a second; a second call does nothing.

@@ -18,7 +18,7 @@ from ipc import (
     socket_server,
 )
 from ipc.endpoint import bind_listener
-from tests.unit.ipc.channel import KEY, Arrivals, unhurried
+from tests.unit.ipc.channel import KEY, Arrivals, thread_names, unhurried
 
 
 @pytest.fixture
@@ -55,6 +55,11 @@ def test_starting_twice_is_starting_once(open_server):
     server = open_server()
     server.start()
     assert sum(thread.name == "ipc-accept" for thread in threading.enumerate()) == 1
+
+
+def test_what_sends_the_end_of_a_burst_is_there_before_the_first_one(open_server):
+    open_server()
+    assert thread_names("ipc-flusher") == ["ipc-flusher-server"]
 
 
 def test_broadcast_returns_how_many_are_connected(open_server, open_client):
