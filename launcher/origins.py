@@ -6,6 +6,7 @@ main thread, within click's parsing.
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def _values(file: str) -> dict[str, Any]:
         values = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"--config {file}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is not even a TOMLDecodeError
         raise SettingsError(f"--config {file}: not TOML: {error}") from error
     return {key.replace("-", "_"): _checked(file, key, value) for key, value in values.items()}
 
@@ -93,4 +94,6 @@ def _checked(file: str, key: str, value: Any) -> Any:
     may_be_whole = wanted is float or key.replace("-", "_") == "max_rss"
     if type(value) is not wanted and not (may_be_whole and type(value) is int):
         raise SettingsError(f"--config {file}: {key}: {_KINDS[wanted.__name__]} is needed, not {value!r}")
+    if wanted is float and abs(value) > sys.float_info.max:
+        raise SettingsError(f"--config {file}: {key}: a smaller number is needed, not {value}")
     return value

@@ -79,6 +79,9 @@ def test_spares_can_be_done_without(
     ("text", "words"),
     [
         ("port = [", "not TOML"),
+        ("port = " + "1" * 5000, "not TOML"),
+        ("port = " + "[" * 5000, "not TOML"),
+        ("hang_after = 1" + "0" * 400, "hang_after: a smaller number is needed"),
         ("colour = 1", "unknown key 'colour'"),
         ("port = [1]", "port: a whole number is needed, not [1]"),
         ("port = true", "port: a whole number is needed, not True"),
