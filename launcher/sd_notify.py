@@ -7,6 +7,7 @@ whose loop `tick` is called: a loop that stands still sends no watchdog ping. No
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, MutableMapping
@@ -19,6 +20,8 @@ from launcher.status import ChildStatus, Snapshot
 
 _log = structlog.get_logger()
 _RETRY_S = 1.0
+_USEC = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)  # of 64 bits
+_SHORTEST_PING_S = 0.001  # more often would be all that the loop does
 _LONGEST_PING_S = 3600.0  # "no limit" is a number of some 500,000 years there
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _SETTLED = frozenset({State.RUNNING, State.FATAL, State.EXITED, State.STOPPED})
@@ -47,10 +50,10 @@ def _ping_s(found: Mapping[str, str]) -> float | None:
     usec, pid = found["WATCHDOG_USEC"], found["WATCHDOG_PID"]
     if not usec or (pid and pid != str(os.getpid())):
         return None
-    if not usec.isdecimal() or int(usec) == 0:
+    if _USEC.fullmatch(usec) is None:
         _log.warning("watchdog_ignored", watchdog_usec=usec, reason="not a number of microseconds")
         return None
-    return min(int(usec) / 2 / 1e6, _LONGEST_PING_S)
+    return max(_SHORTEST_PING_S, min(int(usec) / 2 / 1e6, _LONGEST_PING_S))
 
 
 class Notifier:
@@ -112,6 +115,7 @@ class Notifier:
         """Say that the end has begun; a second call does nothing."""
         if not self._is_stopping:
             self._is_stopping = True
+            self._is_reloading = False
             self._tell(["STOPPING=1"])
 
     def close(self) -> None:

@@ -37,15 +37,19 @@ class FakeManager:
             self._socket.settimeout(max(0.001, deadline_s - time.monotonic()))
             self._lines += self._socket.recv(65536).decode().split("\n")
 
-    def is_silent_for(self, seconds: float) -> bool:
-        """Tell whether nothing comes for this long, after what has come already."""
-        self._lines.clear()
+    def rest(self) -> list[str]:
+        """Return what has come and was not waited for."""
         self._socket.setblocking(False)
         try:
             while True:
-                self._socket.recv(65536)
+                self._lines += self._socket.recv(65536).decode().split("\n")
         except BlockingIOError:
-            self._socket.settimeout(seconds)
+            return self._lines
+
+    def is_silent_for(self, seconds: float) -> bool:
+        """Tell whether nothing comes for this long, after what has come already."""
+        self.rest().clear()
+        self._socket.settimeout(seconds)
         try:
             return not self._socket.recv(65536)
         except TimeoutError:
@@ -108,6 +112,19 @@ def test_a_reload_that_is_abandoned_ends_as_well(manager: FakeManager, launch: L
     manager.wait_for("RELOADING=1")
     manager.wait_for("READY=1")
     launched.wait_for("restart_abandoned")
+
+
+def test_a_stop_in_the_middle_of_a_reload_is_the_last_word(manager: FakeManager, launch: Launch) -> None:
+    launched = launch({"server": "never_prepared"})
+    manager.wait_for("READY=1")
+    launched.process.send_signal(signal.SIGHUP)
+    manager.wait_for("RELOADING=1")
+
+    launched.process.send_signal(signal.SIGTERM)
+
+    assert launched.wait_for_exit() == 0
+    manager.wait_for("STOPPING=1")
+    assert not [line for line in manager.rest() if line.startswith("READY=")]
 
 
 def test_a_loop_that_stands_still_sends_no_watchdog_ping(manager: FakeManager, launch: Launch) -> None:

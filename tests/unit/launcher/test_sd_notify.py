@@ -130,6 +130,17 @@ def test_a_reload_lasts_until_the_last_of_its_restarts(notifier: Notifier, manag
     assert manager.heard() == ["READY=1"]
 
 
+def test_a_reload_that_a_stop_interrupts_does_not_end_in_being_ready(notifier: Notifier, manager: FakeManager) -> None:
+    notifier.publish(snapshot(State.RUNNING))
+    notifier.reloading()
+    notifier.publish(snapshot(State.RUNNING, State.STOPPING, is_stopping=True))
+    assert "STOPPING=1" in manager.heard()
+
+    notifier.publish(snapshot(State.STOPPED, State.STOPPED, is_stopping=True))
+
+    assert manager.heard() == ["STATUS=stopping; server STOPPED, ui STOPPED"]
+
+
 def test_the_watchdog_hears_of_turns_of_the_loop_and_of_nothing_else(notifier: Notifier, manager: FakeManager) -> None:
     notifier.tick(100.0)
     assert manager.heard() == ["WATCHDOG=1"]
@@ -200,6 +211,10 @@ def test_without_a_service_manager_there_is_nothing_to_do() -> None:
         ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "soon"}, Service(address="@n")),
         ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "0"}, Service(address="@n")),
         ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": str(2**64 - 1)}, Service(address="@n", ping_s=3600.0)),
+        ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "9" * 400}, Service(address="@n")),
+        ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "9" * 5000}, Service(address="@n")),
+        ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "\u0663"}, Service(address="@n")),
+        ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "1"}, Service(address="@n", ping_s=0.001)),
         ({"NOTIFY_SOCKET": "vsock:2:1234"}, Service()),
         ({"NOTIFY_SOCKET": "@"}, Service()),
     ],
