@@ -23,7 +23,10 @@ _DUMP_LINE = re.compile(
 
 
 class LastWords:
-    """The latest lines of one process, each cut to a readable length, and the last dump among all its lines."""
+    """The latest lines of one process, each cut to a readable length, and the last dump among all its lines.
+
+    A dump is kept once: of hundreds of frames it would leave no room for what the process said before.
+    """
 
     def __init__(self) -> None:
         self._lines: deque[bytes] = deque()
@@ -37,8 +40,8 @@ class LastWords:
         Returns how many of them came before a dump, which is all if there is none. Whatever follows is of interest,
         for so long as a dump may take.
         """
-        self._keep([line[:_MAX_LINE_BYTES] for line in _last(lines)])
         before = 0 if 0 < self._bytes_since_dump < _MAX_DUMP_BYTES else len(lines)
+        frames: set[int] = set()
         for number, line in enumerate(lines):
             if _FATAL in line:
                 if not self._dump:  # the first one, or a child could have all its lines kept for ever
@@ -46,6 +49,9 @@ class LastWords:
                 self._dump = [line[line.index(_FATAL) :]]
             elif self._dump and len(self._dump) < _MAX_DUMP_LINES and _DUMP_LINE.match(line):
                 self._dump.append(line)
+                frames.add(number)
+        said = [line for number, line in enumerate(lines) if number not in frames] if frames else lines
+        self._keep([line[:_MAX_LINE_BYTES] for line in _last(said)])
         if self._dump:
             self._bytes_since_dump += sum(map(len, lines[before:]))
         return before

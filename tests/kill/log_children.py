@@ -9,6 +9,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -71,6 +73,22 @@ def failing(context: ChildContext) -> int:
     for number in range(300):
         log.info("worked", number=number)
     return 3
+
+
+def dying_of_many_frames(context: ChildContext) -> int:
+    """Be ready, log some, and die deep down, so that the dump is longer than what is kept of the log."""
+    context.ready()
+    for number in range(50):
+        log.info("worked", number=number)
+    threads = [threading.Thread(target=go_down, args=(90,), daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    return go_down(90, bottom=os.abort)
+
+
+def go_down(depth: int, bottom: Callable[[], Any] = signal.pause) -> int:
+    """Call yourself so many times, and then `bottom`."""
+    return go_down(depth - 1, bottom) if depth else bottom()
 
 
 def segfaulting_when_stopped(context: ChildContext) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ipc.authkey import key_path
+from launcher.last_words import MAX_LINES
 from tests.kill.conftest import Launch, Launched
 from tests.kill.test_launcher_control import run, status
 
@@ -102,6 +103,14 @@ def test_a_segfault_is_reported_with_its_dump(launch: Launch) -> None:
     assert report["signal"] == "SIGSEGV"
     assert report["dump"][0] == "Fatal Python error: Segmentation fault"
     assert any("in dumping" in line for line in report["dump"])
+
+
+def test_a_long_dump_leaves_the_log_lines_before_it_in_the_report(launch: Launch) -> None:
+    report = report_of(launch(entry("dying_of_many_frames"), limits=ONCE))
+
+    assert len(report["dump"]) > MAX_LINES
+    numbers = [event["number"] for event in report["log"] if event["event"] == "worked"]
+    assert numbers == list(range(50))
 
 
 def test_a_hung_child_is_reported_with_every_threads_stack_in_the_log_too(launch: Launch) -> None:

@@ -76,6 +76,18 @@ def test_what_was_printed_before_the_dump_does_not_shorten_it() -> None:
     assert words.note(DUMP[1:]) == 0
 
 
+def test_a_long_dump_does_not_push_the_latest_lines_out() -> None:
+    words = LastWords()
+    words.note([b"%d" % number for number in range(MAX_LINES)])
+    frames = [b'  File "/x/main.py", line %d in main' % number for number in range(300)]
+    words.note([b"half a line" + DUMP[0], *frames[:150], b"said meanwhile"])
+    words.note(frames[150:])
+
+    assert words.dump == (DUMP[0], *frames)
+    kept = [b"%d" % number for number in range(2, MAX_LINES)]
+    assert words.lines == (*kept, b"half a line" + DUMP[0], b"said meanwhile")
+
+
 def test_the_latest_lines_are_bounded_in_bytes_too() -> None:
     assert latest([b"%d" % number for number in range(300)] + [b""]) == [b"%d" % number for number in range(100, 300)]
     assert latest([b"x" * 65536] * 100) == [b"x" * 65536] * 16
