@@ -26,6 +26,7 @@ _LIBRARIES = {"pyside6": ("PySide6-Essentials", "PySide6"), "flask": ("Flask",),
 class Death(msgspec.Struct, frozen=True, kw_only=True):
     """How a child's process ended. `hung`: why it was killed, if it had stopped answering.
 
+    `was_asked_to_stop`: by us, or by a user who quit.
     `was_waiting`: it was a spare or a successor, and another process acted as the child.
     """
 
@@ -41,11 +42,9 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_abnormal(self) -> bool:
         """Whether somebody should look into it: it was not asked for, or it did not end as it was asked to."""
-        if self.hung:
+        if self.hung or not self.was_asked_to_stop:
             return True
-        if self.was_asked_to_stop and self.signal in _STOPPED_BY:
-            return False
-        return self.exit_code != 0
+        return self.exit_code != 0 and self.signal not in _STOPPED_BY
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -207,7 +207,7 @@ class Supervisor:
                 exit_code=status.exit_code,
                 signal=status.signal,
                 uptime_s=uptime_s,
-                was_asked_to_stop=was_expected,
+                was_asked_to_stop=was_expected or (child.quits_tree and status.exit_code == 0),
                 hung=child.reason if child.is_hung else "",
             )
         )

@@ -91,6 +91,22 @@ def test_an_exit_code_is_reported_with_the_last_two_hundred_lines(launch: Launch
     assert report["dump"] == []
 
 
+def test_a_child_that_leaves_unasked_is_reported_though_its_exit_code_is_zero(launch: Launch) -> None:
+    launched = launch({"server": "quitting"}, limits=ONCE)
+
+    report = report_of(launched)
+
+    launched.wait_for("child_fatal", child="server")
+    assert (report["exit_code"], report["detail"]) == (0, "exit code 0")
+
+
+def test_a_user_who_quits_is_not_reported(launch: Launch) -> None:
+    launched = launch({"ui": "quitting"})
+
+    assert launched.wait_for_exit() == 0
+    assert reports(launched) == []
+
+
 def test_an_exception_is_in_the_report(launch: Launch) -> None:
     report = report_of(launch({"server": "crashing"}, limits=ONCE))
 

@@ -23,7 +23,7 @@ def death(**keys: Any) -> Death:
         ({"signal": "SIGKILL"}, True),
         ({"exit_code": 1}, True),
         ({"exit_code": 78}, True),
-        ({"exit_code": 0}, False),
+        ({"exit_code": 0}, True),
         ({"exit_code": 0, "was_asked_to_stop": True}, False),
         ({"signal": "SIGTERM", "was_asked_to_stop": True}, False),
         ({"signal": "SIGKILL", "was_asked_to_stop": True}, False),
