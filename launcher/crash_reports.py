@@ -12,6 +12,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,14 @@ class CrashReports:
         self._is_closing = threading.Event()
         self._noted: deque[_Noted] = deque(maxlen=_WAITING)
         self._wake = threading.Semaphore(0)
+        self._written: deque[str] = deque(maxlen=KEEP)
         self._last = _newest_by_child(self._names())
         self._thread = threading.Thread(target=self._run, name="crash-reports", daemon=True)
 
     def start(self) -> None:
         """Start the thread, after clearing away what an earlier launcher had no time to finish."""
         for unfinished in self._directory.glob(".*.json.tmp"):
-            unfinished.unlink(missing_ok=True)
+            _remove(unfinished)
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
@@ -108,14 +110,17 @@ class CrashReports:
         file = self._directory / f"{noted.time:%Y%m%dT%H%M%S.%fZ}-{death.child}.json"
         self._directory.mkdir(mode=0o700, exist_ok=True)
         write_whole(file, msgspec.json.format(msgspec.json.encode(report, enc_hook=repr), indent=2) + b"\n")
-        self._last = _newest_by_child(self._throw_away_oldest(file.name))
+        self._written.append(file.name)
+        self._last = _newest_by_child(self._throw_away_oldest())
         _log.info("crash_report_written", child=death.child, child_pid=death.child_pid, file=str(file))
 
-    def _throw_away_oldest(self, just_written: str) -> list[str]:
-        """Return what is left, the newest last: that is the one just written, wherever the clock has been set to."""
-        names = [name for name in self._names() if name != just_written] + [just_written]
+    def _throw_away_oldest(self) -> list[str]:
+        """Return what is left, the newest last: ours as we wrote them, wherever the clock has been set to meanwhile."""
+        found = self._names()
+        earlier = [name for name in found if name not in self._written]
+        names = earlier + [name for name in self._written if name in found]
         for name in names[:-KEEP]:
-            (self._directory / name).unlink(missing_ok=True)
+            _remove(self._directory / name)
         return names[-KEEP:]
 
     def _names(self) -> list[str]:
@@ -144,6 +149,12 @@ def write_whole(file: Path, data: bytes) -> None:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _remove(file: Path) -> None:
+    """Remove a file, if that is possible: one of another user's, say, is no reason to fail."""
+    with suppress(OSError):
+        file.unlink()
 
 
 def _newest_by_child(names: list[str]) -> dict[str, str]:

@@ -99,12 +99,12 @@ def test_the_one_just_written_is_the_newest_though_the_clock_was_set_back(it: Re
     it.directory.mkdir()
     for number in range(KEEP):
         (it.directory / f"20990101T000000.{number:06}Z-server.json").write_text("{}")
-    names = it.of(KILLED)
+    names = it.of(KILLED, KILLED)
 
     assert len(names) == KEEP
-    assert names[0].endswith("-ui.json")
+    assert [name[-8:] for name in names[:3]] == ["-ui.json", "-ui.json", "ver.json"]
     assert list(it.reports.last()) == ["ui", "server"]
-    assert it.reports.last()["ui"].endswith(names[0])
+    assert it.reports.last()["ui"].endswith(names[1])
 
 
 def test_what_an_earlier_launcher_did_not_finish_is_cleared_away(tmp_path: Path) -> None:
@@ -112,6 +112,20 @@ def test_what_an_earlier_launcher_did_not_finish_is_cleared_away(tmp_path: Path)
     (tmp_path / "crashes/.20200101T000000.000000Z-ui.json.tmp").write_text("{")
 
     assert len(Reports(tmp_path).of(KILLED)) == 1
+
+
+def test_what_cannot_be_cleared_away_stays_and_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "crashes/.20200101T000000.000000Z-ui.json.tmp").mkdir(parents=True)
+    for number in range(KEEP + 10):
+        (tmp_path / f"crashes/20200101T000000.{number:06}Z-server.json").mkdir()
+    it = Reports(tmp_path)
+
+    with capture_logs() as logs:
+        names = it.of(KILLED)
+
+    assert names[-1].endswith("-ui.json")
+    assert it.reports.last()["ui"].endswith(names[-1])
+    assert [line["event"] for line in logs] == ["crash_report_written"]
 
 
 def test_reports_of_earlier_launches_are_known(tmp_path: Path) -> None:
