@@ -6,11 +6,14 @@ two `psutil.Process` equal: a pid that is used again is another process. Reads /
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 
 import msgspec
 import psutil
+
+from launcher.sweep import mark_of
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +46,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 def read_trees(roots: Mapping[str, int], before: Mapping[str, Reading]) -> dict[str, Reading]:
     """Read the tree below each of these children of ours; one that is gone is left out.
 
-    A descendant whose parent has died is no longer below its child, so what was in a tree `before` stays in it.
+    A descendant whose parent has died is no longer below its child: what was in a tree `before` stays in it, and a
+    daemon is known by the mark of the child that it descends from.
     """
     below = {process.pid: process for process in psutil.Process().children(recursive=True)}
     owners = _owners(below, {pid: name for name, pid in roots.items()}, before)
@@ -80,6 +84,8 @@ def _owners(
         if reading.root.pid in names and below.get(reading.root.pid) == reading.root
         for process in reading.processes
     }
+    marked = {mark_of(pid): name for pid, name in names.items()}
+    marked.pop(mark_of(os.getpid()), None)  # where children cannot be marked, they have ours
     owners = {}
     for pid in below:
         ancestor = pid
@@ -87,7 +93,7 @@ def _owners(
             if ancestor in names or parents[ancestor] not in below:
                 break
             ancestor = parents[ancestor]
-        name = names.get(ancestor) or adopted.get(below[ancestor])
+        name = names.get(ancestor) or adopted.get(below[ancestor]) or marked.get(mark_of(ancestor))
         if name is not None:
             owners[pid] = name
     return owners

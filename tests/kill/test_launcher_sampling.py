@@ -53,6 +53,15 @@ def test_a_sample_is_in_the_log_at_debug_and_reaches_clients_of_the_control_plan
     assert psutil.pid_exists(grandchild)
 
 
+def test_a_daemon_that_a_child_has_started_belongs_to_its_tree(launch: Launch) -> None:
+    launched = launch({"server": "daemon_starting", "ui": "steady"}, "--log-level", "debug", *OFTEN)
+    launched.wait_for("grandchildren_started", proc="server")
+    launched.wait_for("launcher_ready")
+
+    launched.wait_for("process_sampled", child="server", processes=2)
+    assert [child["processes"] for child in status(launched)["children"]] == [2, 1]
+
+
 def test_status_has_figures_from_the_first_moment(launch: Launch) -> None:
     # The first round of the sampler is to come later: who asks just then does not wait for it.
     launched = launch({"server": "steady", "ui": "steady"}, "--sample-every-s", "3600")
