@@ -19,7 +19,7 @@ from launcher.policy_types import State
 from launcher.status import ChildStatus, Snapshot
 
 _log = structlog.get_logger()
-_RETRY_S = 1.0
+_RETRY_S = 2.0  # so seldom that an idle launcher whose service manager is gone may go on for ever
 _USEC = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)  # of 64 bits
 _SHORTEST_PING_S = 0.001  # more often would be all that the loop does
 _LONGEST_PING_S = 3600.0  # "no limit" is a number of some 500,000 years there
@@ -77,7 +77,9 @@ class Notifier:
     @property
     def deadline_s(self) -> float | None:
         """When `tick` wants to be called at the latest (monotonic), None for never."""
-        return None if self._ping_s is None else self._ping_at_s + self._ping_s
+        ping_at_s = float("inf") if self._ping_s is None else self._ping_at_s + self._ping_s
+        deadline_s = min(ping_at_s, self._retry_at_s)
+        return None if deadline_s == float("inf") else deadline_s
 
     def tick(self, now: float) -> None:
         """Say that the loop runs, as often as the watchdog asks for it. Call once per turn of the loop."""

@@ -167,6 +167,19 @@ def test_nobody_listening_does_no_harm(launch: Launch, directory: Path, monkeypa
     assert launched.remaining("service_not_notified") == []
 
 
+def test_being_ready_is_said_again_though_nothing_else_happens(
+    manager: FakeManager, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC")
+    manager.let_its_queue_fill_up()
+
+    launched = launch({"server": "steady"}, "--hang-after", "0", "--no-spares")
+
+    launched.wait_for("service_not_notified")
+    launched.wait_for("launcher_ready")
+    manager.wait_for("READY=1")
+
+
 def test_a_service_manager_that_does_not_read_does_no_harm(manager: FakeManager, launch: Launch) -> None:
     launched = launch(BOTH)
     launched.wait_for("launcher_ready")

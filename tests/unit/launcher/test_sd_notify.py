@@ -6,9 +6,11 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from launcher.policy_types import State
@@ -171,6 +173,24 @@ def test_a_full_socket_loses_pings_and_nothing_else(notifier: Notifier, manager:
         "MAINPID=4711",
         "STATUS=http://127.0.0.1:1340; server BACKOFF, ui RUNNING",
     ]
+
+
+def test_what_has_not_arrived_is_sent_again_without_a_watchdog_too(manager: FakeManager) -> None:
+    service, now = Service(address=manager.address), 0.0
+    with closing(Notifier(service)) as notifier, closing(Notifier(replace(service, ping_s=1.0))) as other:
+        assert notifier.deadline_s is None
+        with capture_logs() as logs:
+            while not logs:  # its queue is full then
+                now += 1.0
+                other.tick(now)
+            notifier.publish(snapshot(State.RUNNING))
+        manager.heard()
+
+        assert notifier.deadline_s is not None
+        notifier.tick(notifier.deadline_s)
+
+        assert "READY=1" in manager.heard()
+        assert notifier.deadline_s is None
 
 
 @pytest.mark.parametrize("address", ["/nonexistent/notify", "/" + "x" * 200, "@nobody-" + "x" * 16])
