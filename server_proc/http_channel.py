@@ -202,11 +202,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.service()
 
     def close_unless_owing(self, in_grace: bool) -> None:
-        """Close the connection unless a request of it is being handled, or (in grace) is likely to come."""
-        is_unfinished = self.request is not None or self.last_activity == self.creation_time
+        """Close the connection unless a request of it is being handled, still arrives, or (in grace) is likely to."""
+        is_unfinished = self.request is not None
         is_busy = time.time() - self.last_activity < BUSY_S
-        is_likely = in_grace and (is_unfinished or is_busy)
-        if self.owes_nothing and not is_likely and not self._is_unread():
+        is_arriving = is_unfinished and is_busy  # a large body over a slow line
+        is_likely = in_grace and (is_unfinished or is_busy or self.last_activity == self.creation_time)
+        if self.owes_nothing and not (is_arriving or is_likely or self._is_unread()):
             self.will_close = True
 
     def _is_unread(self) -> bool:

@@ -35,7 +35,8 @@ MAINTENANCE_S = 1.0
 # ui has gone before it, and 5 s in a restart.
 DRAIN_S = 3.25
 # For requests of which only a part has come when the end begins, such as a header whose body is still on its way, and
-# for connections that were busy a moment ago: their next request gets an answer that says it is the last one.
+# for connections that were busy a moment ago: their next request gets an answer that says it is the last one. A request
+# that goes on arriving has until DRAIN_S.
 GRACE_S = 0.25
 # Meanwhile: who has been in line for too long is told so before the end.
 LOOK_S = 0.1

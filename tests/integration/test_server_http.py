@@ -423,6 +423,21 @@ def test_a_request_whose_rest_is_on_its_way_is_answered(serving, connect, connec
     serving.join()
 
 
+def test_a_request_that_takes_longer_than_the_grace_to_arrive_is_answered(serving, connect, connect_raw, monkeypatch):
+    """A card reader that was offline posts its batch over a slow line."""
+    monkeypatch.setattr(http_server, "GRACE_S", 0)
+    monkeypatch.setattr(http_server, "DRAIN_S", FOR_EVER_S)
+    monkeypatch.setattr(http_channel, "BUSY_S", FOR_EVER_S)
+    slow, idle = connect_raw(), connect()
+    slow.sendall(POST % 4)
+    ask(idle, "GET", "/")  # the loop has seen the beginning by now
+    serving.server.stop()
+    assert idle.sock.recv(1) == b""  # so the grace is over, and who has no reason to stay was told to go
+    slow.sendall(b"body")
+    assert read_answer(slow)[1] == b"done"
+    serving.join()
+
+
 def test_a_request_that_never_ends_holds_it_up_for_the_grace_only(serving, connect, connect_raw, monkeypatch):
     monkeypatch.setattr(http_server, "DRAIN_S", FOR_EVER_S)
     connect_raw().sendall(POST % 4)
