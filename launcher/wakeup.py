@@ -51,21 +51,25 @@ class Wakeup:
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """Have SIGINT, SIGTERM, SIGHUP and SIGCHLD arrive here; SIGHUP not under nohup."""
+        """Have SIGINT, SIGTERM, SIGHUP and SIGCHLD arrive here; SIGHUP not under nohup. Afterwards they are ignored."""
         # SIGINT is taken even where it came ignored, as it does for a shell's background jobs: `kill -INT` is meant.
         is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         # SIGCHLD tells that an orphan which has become our child is dead.
         handled = (*_HANDLED, signal.SIGCHLD)
         wanted = [number for number in handled if not (is_nohup and number is signal.SIGHUP)]
-        before = {number: signal.signal(number, _do_nothing) for number in wanted}
+        sigchld = signal.getsignal(signal.SIGCHLD)
+        for number in wanted:
+            signal.signal(number, _do_nothing)
         old_descriptor = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         let_signals_in()  # run.py has held them back
         try:
             yield
         finally:
             signal.set_wakeup_fd(old_descriptor)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number in _HANDLED:
+                # What was asked for has been done: a late Ctrl-C is not to end the interpreter's end with a traceback.
+                signal.signal(number, signal.SIG_IGN)
+            signal.signal(signal.SIGCHLD, sigchld)
 
     def close(self) -> None:
         """Close the pipe."""

@@ -162,6 +162,22 @@ def test_a_second_ctrl_c_kills_now(launch: Launch) -> None:
     assert launched.files() == set()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_last_moment_does_not_spoil_an_orderly_stop(launch: Launch, number: signal.Signals) -> None:
+    """While the interpreter ends: a second Ctrl-C comes when it comes."""
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    launched.process.terminate()
+    launched.wait_for("shutdown_completed")
+
+    while launched.process.poll() is None:
+        launched.process.send_signal(number)
+
+    assert launched.wait_for_exit() == 0
+    assert launched.stderr_after_exit() == ""
+    assert launched.files() == set()
+
+
 def test_a_reader_that_goes_away_ends_the_launch_cleanly(launch: Launch) -> None:
     launched = launch(BOTH)
     launched.wait_for("launcher_ready")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from launcher.wakeup import Wakeup
+from tests.unit.launcher.conftest import HANDLED
 
 
 @pytest.fixture
@@ -37,15 +38,22 @@ def test_commands_of_other_threads_arrive_in_order(wakeup: Wakeup) -> None:
 
 
 def test_signals_arrive_as_themselves_and_do_nothing_else(wakeup: Wakeup) -> None:
-    before = signal.getsignal(signal.SIGTERM)
     with wakeup.catching_signals():
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in (*HANDLED, signal.SIGCHLD):
             os.kill(os.getpid(), number)
         signals, _commands = wakeup.take()
 
     # As a set: a child of an earlier test that ends just now is a SIGCHLD more.
-    assert set(signals) == {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert set(signals) == {*HANDLED, signal.SIGCHLD}
+
+
+def test_signals_that_come_too_late_do_nothing_at_all(wakeup: Wakeup) -> None:
+    sigchld = signal.getsignal(signal.SIGCHLD)
+    with wakeup.catching_signals():
+        pass
+
+    assert [signal.getsignal(number) for number in HANDLED] == [signal.SIG_IGN] * 3
+    assert signal.getsignal(signal.SIGCHLD) is sigchld
 
 
 def test_sighup_stays_ignored_under_nohup(wakeup: Wakeup) -> None:
