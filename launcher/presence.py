@@ -5,6 +5,7 @@ Owns telling a running launcher from what a killed one has left behind. Must not
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pwd
@@ -13,6 +14,8 @@ import msgspec
 
 from launcher.errors import LauncherError, NoInstanceError
 from launcher.instance import is_alive, lock_path
+
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +54,10 @@ def find_launcher(socket_path: str) -> int:
                 f"{user_name(os.geteuid())}; run this as {user_name(owner_uid)}"
             )
         pid = read_lock(path).pid
-    except FileNotFoundError:
-        pid = None
     except OSError as error:
-        raise LauncherError(f"cannot read {path}: {error.strerror}") from error
+        if error.errno not in _NOTHING_THERE:
+            raise LauncherError(f"cannot read {path}: {error.strerror}") from error
+        pid = None
     if pid is None:
         raise NoInstanceError(f"no launcher runs on {socket_path}; start one, or name another with --socket")
     return pid

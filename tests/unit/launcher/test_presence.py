@@ -38,6 +38,12 @@ def test_a_lock_that_nobody_holds_is_no_instance_even_if_its_pid_lives(text: str
     assert (found.exists, found.pid, found.is_held) == (True, None, False)
 
 
+@pytest.mark.parametrize("path", ["/dev/null/a.sock", "/tmp/" + 300 * "a"])
+def test_where_no_socket_can_be_there_is_no_instance(path: str) -> None:
+    with pytest.raises(NoInstanceError):
+        find_launcher(path)
+
+
 def test_looking_at_a_lock_does_not_take_it(tmp_path: Path) -> None:
     path = str(tmp_path / "a.lock")
     Path(path).touch()
