@@ -5,6 +5,7 @@ Owns what the operator types and reads on stderr. Decides nothing about running.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -40,6 +41,8 @@ def main(
     help. The module is imported when the command is called.
     """
     _fill_standard_descriptors()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a path may not fit into the locale
     for name, (entry, words) in (commands or {}).items():
         axon.add_command(package_command(name, entry, words))
     try:
@@ -218,7 +221,7 @@ def send(context: click.Context, socket: str | None, message: str) -> None:
     """Send a JSON object to the server, as any client would."""
     try:
         payload = msgspec.json.decode(message, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise SettingsError(f"send: a JSON object is needed: {error}") from error
     remote.send(_instance(context, socket), payload)
 

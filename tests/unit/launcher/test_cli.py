@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -155,10 +156,25 @@ def test_a_subcommand_without_an_instance_says_so(
     assert all(socket in line for line in lines)
 
 
-@pytest.mark.parametrize("message", ["text", "[1]", "{"])
+DEEP = '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"
+
+
+@pytest.mark.parametrize("message", ["text", "[1]", "{", '{"a": "\udcff"}', DEEP], ids=range(5))
 def test_send_takes_objects_only(message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["send", message]) == 2
     assert "a JSON object is needed" in capsys.readouterr().err
+
+
+def test_what_does_not_fit_into_the_locale_is_shown_escaped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(said, encoding="iso-8859-1"))
+
+    cli.main(["--socket", str(tmp_path / "d\N{RIGHTWARDS ARROW}.sock"), "doctor"])
+
+    assert rb"d\u2192.sock" in said.getvalue()
+    assert capsys.readouterr().err == ""
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
