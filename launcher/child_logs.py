@@ -12,13 +12,12 @@ import os
 import sys
 from typing import Any, TextIO
 
-import msgspec
 import structlog
 
 from launcher.lines import MAX_LINE_BYTES
+from launcher.log_events import to_json
 
 _CUT_TEXT = 1000
-_encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
 def redirect_output(log_descriptor: int) -> None:
@@ -72,22 +71,15 @@ def _name_record(_logger: Any, _method: str, event: Any) -> Any:
 def _to_line(_logger: Any, _method: str, event: Any) -> bytes:
     # First, so that the launcher finds it behind something printed without a newline.
     event = {"event": event.pop("event", ""), **event}
-    line = _encode(event)
+    line = to_json(event)
     if len(line) <= MAX_LINE_BYTES:
         return line
     # The launcher would cut it, and half an event is not an event.
-    return _encode({key: _shortened(value) for key, value in event.items()})[:MAX_LINE_BYTES]
+    return to_json({key: _shortened(value) for key, value in event.items()})[:MAX_LINE_BYTES]
 
 
 def _to_text(logger: Any, method: str, event: Any) -> str:
     return _to_line(logger, method, event).decode()
-
-
-def _encode(event: Any) -> bytes:
-    try:
-        return _encoder.encode(event)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return _encoder.encode({ascii(key)[1:-1]: ascii(value) for key, value in event.items()})
 
 
 def _shortened(value: Any) -> Any:

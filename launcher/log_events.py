@@ -49,7 +49,7 @@ def to_line(event: Event, origin: Origin, run_id: str) -> bytes:
     """Return the event as one line of JSON, marked with where it comes from."""
     first = {key: event[key] for key in _FIRST_KEYS if key in event}
     ours = {"proc": origin.proc, "pid": origin.pid, "run_id": run_id}
-    return _to_json({**first, **ours, **event, **ours})
+    return to_json({**first, **ours, **event, **ours})
 
 
 def _read_event(line: bytes, now: str) -> Event | None:
@@ -87,7 +87,8 @@ def _output_event(origin: Origin, line: bytes, now: str) -> Event:
     return {"timestamp": now, "level": "warning", "event": "child_output", **said}
 
 
-def _to_json(event: Event) -> bytes:
+def to_json(event: Event) -> bytes:
+    """Return the event as JSON, whatever is in it."""
     try:
         return _encode(event)
     except (TypeError, ValueError, OverflowError, RecursionError):

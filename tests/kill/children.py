@@ -141,6 +141,7 @@ def noisy(context: ChildContext) -> int:
     """Print in every way there is, then work."""
     print("printed to stdout")
     print("printed to stderr", file=sys.stderr)
+    log.error("import_failed", path="cards-\udcff.csv", error=ValueError("\udcff"))
     logging.getLogger("some.library").warning("%s is deprecated", "this")
     warnings.warn("and that", DeprecationWarning, stacklevel=1)
     os.write(2, b"bytes \xff\xfe that are not UTF-8\n")

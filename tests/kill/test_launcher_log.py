@@ -32,6 +32,15 @@ def test_records_of_logging_become_events(launch: Launch) -> None:
     assert record["timestamp"].endswith("Z")
 
 
+def test_an_event_with_text_that_is_no_unicode_keeps_its_name_and_its_level(launch: Launch) -> None:
+    """A file name that is no UTF-8, as Python has it, fits into no JSON."""
+    launched = launch({"server": "noisy"})
+
+    event = launched.wait_for("import_failed")
+
+    assert (event["level"], event["path"], event["proc"]) == ("error", "cards-\\udcff.csv", "server")
+
+
 def test_an_event_behind_unfinished_output_is_still_an_event(launch: Launch) -> None:
     launched = launch({"server": "noisy"})
 
