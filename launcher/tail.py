@@ -127,7 +127,8 @@ class Tail:
             return
         events, last = payload["events"], payload["seq"]
         new = events[max(0, len(events) - (last - self._seen)) :] if last > self._seen else []
-        missed = payload["missed"] if self._seen and len(new) == len(events) else 0
+        # By the numbers: who comes back after a broken connection is told of none that it has missed meanwhile.
+        missed = max(0, last - len(events) - self._seen) if self._seen else 0
         self._seen = max(self._seen, last)
         lines = [_missed(missed)] if missed else []
         lines += [msgspec.json.encode(event) for event in new]

@@ -111,6 +111,11 @@ def test_a_gap_is_said_and_what_came_before_the_beginning_is_none(ended_launcher
     assert shown(client, ended_launcher) == [29, 30, ("log_lines_missed", 17), 48, 49, 50]
 
 
+def test_a_gap_that_a_broken_connection_has_left_is_said(ended_launcher: int) -> None:
+    """The launcher sends all that it still has, and counts from there."""
+    assert shown(FakeClient(log(3, 3), log(50, 2)), ended_launcher) == [1, 2, 3, ("log_lines_missed", 45), 49, 50]
+
+
 def test_a_line_that_is_sent_again_is_shown_once(ended_launcher: int) -> None:
     assert shown(FakeClient(log(3, 3), log(2, 2), log(5, 5)), ended_launcher) == [1, 2, 3, 4, 5]
 
