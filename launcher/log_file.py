@@ -104,8 +104,8 @@ class RotatingFile:
     def _is_in_place(self) -> bool:
         try:
             return os.path.samestat(os.stat(self._path, follow_symlinks=False), os.fstat(self._descriptor))
-        except FileNotFoundError:
-            return False
+        except OSError:
+            return False  # gone, or its directory is closed to us: opening it anew tells
 
     def _reopen(self) -> None:
         try:

@@ -139,6 +139,18 @@ def test_while_no_new_file_can_be_made_the_old_one_grows_on(tmp_path: Path, monk
     assert file.read_bytes() == b"87654321\n"
 
 
+def test_while_nobody_can_tell_whether_it_is_in_place_the_file_grows_on(tmp_path: Path) -> None:
+    directory, moved = tmp_path / "logs", tmp_path / "moved"
+    it = RotatingFile(directory / "axon.jsonl")
+    it.write([b"one"])
+    directory.rename(moved)
+    directory.touch()  # what may not be entered any more answers with another error, except to root
+    it.write([b"two"])
+    it.close()
+
+    assert (moved / "axon.jsonl").read_bytes() == b"one\ntwo\n"
+
+
 def test_of_a_batch_that_does_not_fit_nothing_is_there(tmp_path: Path) -> None:
     file = tmp_path / "axon.jsonl"
     it = RotatingFile(file)
