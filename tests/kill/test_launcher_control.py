@@ -349,6 +349,20 @@ def test_a_stdout_that_takes_nothing_is_one_line_and_one_that_was_left_is_none(l
     assert (code, words.count("\n"), "No space left on device" in words) == (1, 1, True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"), [("status", 0), ("status --json", 0), ("restart ui", 0), ("doctor", 1), ("nonsense", 2)]
+)
+def test_a_command_whose_stdout_is_closed_does_its_work(launch: Launch, arguments: str, exit_code: int) -> None:
+    """The doctor finds a server here that does not answer HTTP."""
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    command = f"exec {sys.executable} {RUN} --socket {launched.socket} {arguments} >&-"
+
+    done = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, timeout=DEADLINE_S, check=False)
+
+    assert (done.returncode, done.stderr.count(b"\n")) == (exit_code, int(arguments == "nonsense")), done.stderr
+
+
 def run_into(command: list[str], stdout: IO[str]) -> tuple[int, str]:
     """Return exit code and stderr of a command whose stdout is this."""
     done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S, check=False)
