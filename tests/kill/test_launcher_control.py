@@ -22,6 +22,7 @@ from ipc.authkey import key_path, load_key
 from launcher import cli
 from tests.kill.conftest import DEADLINE_S, Launch, Launched, gone_within
 from tests.kill.product import Product
+from tests.unit.ipc.channel import eventually
 
 RUN = Path(__file__).resolve().parents[2] / "run.py"
 BOTH = {"server": "steady", "ui": "steady"}
@@ -231,6 +232,21 @@ def test_a_launcher_that_stands_still_is_waited_for_a_while_and_named(launch: La
         launched.process.send_signal(signal.SIGCONT)
 
     assert f"pid {launched.pid} does not answer" in line
+
+
+@pytest.mark.parametrize("arguments", ["status", "stop", "restart ui", "tail"])
+def test_a_launcher_that_ends_meanwhile_is_not_waited_for(launch: Launch, arguments: str) -> None:
+    launched = launch(BOTH)
+    launched.wait_for("launcher_ready")
+    launched.process.send_signal(signal.SIGSTOP)
+    command = [sys.executable, str(RUN), *arguments.split(), "--socket", str(launched.socket)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as asking:
+        eventually(lambda: psutil.Process(asking.pid).net_connections("unix"), DEADLINE_S)
+
+        launched.process.kill()
+
+        _, words = asking.communicate(timeout=DEADLINE_S)
+        assert (asking.returncode, words) == (3, f"axon: pid {launched.pid} has just ended\n")
 
 
 def test_a_message_is_sent_once_the_server_has_it(directory: Path) -> None:
