@@ -102,12 +102,16 @@ class ChildProcess:
         self.started_s = time.monotonic()
         self.command(Go(settings) if self.stage < Stage.PREPARING else Succeed())
 
+    def is_dead(self) -> bool:
+        """Whether `death` is readable."""
+        return bool(wait([self.death], 0))
+
     def is_suspended(self) -> bool:
         """Whether somebody has stopped the process, so that it would not go if told to."""
         try:
             return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
-        except psutil.Error:
-            return False
+        except (psutil.Error, OSError):
+            return False  # nothing to look with, such as no descriptor: most are as they should be
 
     def command(self, word: Command) -> None:
         """Tell the child something; what a dead or deaf one does not take is lost."""

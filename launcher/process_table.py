@@ -92,6 +92,9 @@ class ProcessTable:
         spare = self._spares.get(spec.name)
         if spare is None:
             return None
+        if spare.is_dead():
+            self._on_death(spare)  # now: killed together with the child, it would count as a second crash
+            return None
         is_idle = spare.stage < Stage.PREPARING  # else it may have requests to answer
         if spare.is_suspended() or (is_idle and spec.takes_sockets and self._supplies.sockets.is_lost):
             self.discard_spare(spec.name)

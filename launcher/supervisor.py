@@ -170,7 +170,7 @@ class Supervisor:
         """Note the death of a process that was not its child yet. Called by the process table."""
         if self._stop_by_s is not None:
             return
-        if process.name not in self._roster.started:
+        if self._roster.children[process.name].state is State.STOPPED:
             # The first of its kind: what it died of is what the child would die of.
             self.child_exited(process, status)
         else:

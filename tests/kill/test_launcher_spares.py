@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -99,6 +100,22 @@ def test_a_child_and_its_spare_killed_together_are_both_replaced(launch: Launch)
     successor = launched.wait_for("child_ready", child="server")["child_pid"]
     assert successor not in (pids["server"], waiting["server"])
     launched.wait_for("spare_ready", child="server")
+
+
+def test_a_spare_that_died_with_the_child_is_no_second_crash(launch: Launch, directory: Path) -> None:
+    let_go = directory / "let-go"
+    launched = launch(BOTH, "--sees-deaths-late", str(let_go), limits=AT_ONCE)
+    pids, waiting = ready(launched), spares(launched)
+
+    for pid in (pids["server"], waiting["server"]):
+        os.kill(pid, signal.SIGKILL)
+        assert gone_within([psutil.Process(pid)], DEADLINE_S) == []
+    let_go.touch()
+
+    assert launched.wait_for("restart_scheduled", child="server")["delay_s"] == 0
+    assert launched.wait_for("spare_exited", child="server")["child_pid"] == waiting["server"]
+    launched.wait_for("child_ready", child="server")
+    assert launched.remaining("restart_scheduled") == []
 
 
 def test_a_spare_that_somebody_has_stopped_is_passed_over(launch: Launch) -> None:
