@@ -74,18 +74,27 @@ class Descendants:
         Call when a child of this process has died. Each orphan's chain of parents ends here, so that no orphan among
         our children means none at all. A child is no orphan: its exit status is for whoever asks for it.
         """
-        doomed = set()
-        for pid in _children():
-            mark = mark_of(pid)
-            is_orphan = mark in self.marks and mark != self._shared and pid not in self._children.values()
-            if is_orphan and not _reap(pid) and mark not in self._children:
-                doomed.add(mark)
-        return [pid for mark in doomed for pid in kill_marked(range(mark, mark + 1))]
+        try:
+            doomed = {mark for pid in _children() if (mark := self._doomed_mark(pid)) is not None}
+            return [pid for mark in doomed for pid in kill_marked(range(mark, mark + 1))]
+        except OSError as error:
+            # No descriptor to look with. That may pass, and the next death has us look again.
+            _log.warning("descendants_unseen", reason=str(error), effect="what a dead child has started lives on")
+            return []
+
+    def _doomed_mark(self, pid: int) -> int | None:
+        """Return the mark of an orphan whose child is dead; reap the orphan if it is dead itself."""
+        mark = mark_of(pid)
+        is_orphan = mark in self.marks and mark != self._shared and pid not in self._children.values()
+        return mark if is_orphan and not _reap(pid) and mark not in self._children else None
 
     def sweep(self, timeout_s: float) -> bool:
         """Kill all that is left of this launch and wait for it; return whether it is gone. For the way out."""
         children = range(self.marks.start + 1, self.marks.stop)
-        is_gone = sweep(children, timeout_s)
+        try:
+            is_gone = sweep(children, timeout_s)
+        except OSError:
+            return False  # `tend` has said so; the guard has descriptors of its own
         self.tend()
         return is_gone
 

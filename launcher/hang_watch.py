@@ -73,5 +73,5 @@ def _load(pid: int) -> Load:
 def _is_stopped(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-    except psutil.Error:
-        return False
+    except (psutil.Error, OSError):
+        return False  # dead by now, or nothing to look with

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 
@@ -105,6 +106,18 @@ def test_commands_and_signals_to_a_dead_process_are_lost_without_an_error(spawn:
     process.send_signal("SIGKILL")
 
     assert process.last_words() == []
+
+
+def test_without_a_descriptor_to_look_with_a_process_is_taken_for_one_that_can_go(
+    spawn: Callable[[str], ChildProcess],
+) -> None:
+    process = spawn("steady")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        assert (process.is_dead(), process.is_suspended()) == (False, False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_process_that_was_closed_leaves_no_descriptor() -> None:

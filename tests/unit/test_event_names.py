@@ -17,7 +17,7 @@ LOGGERS = re.compile(r"_?log(ger)?")
 PASSED_ON = {("ipc/traffic.py", "event")}
 # A participle, or a word for a state that has been found; add one that is missing here.
 ENDINGS = re.compile(
-    r"(ed|sent|left|lost|done|gone|begun|shown|said|met|hung|ready|fatal|traffic|output|offscreen|unknown|written|missing|kept|short|full)$"
+    r"(ed|sent|left|lost|done|gone|begun|shown|said|met|hung|ready|fatal|traffic|output|offscreen|unknown|written|missing|unseen|kept|short|full)$"
 )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from launcher.descendants import Descendants
 from launcher.sweep import mark_of
@@ -111,6 +112,24 @@ def test_without_marks_children_start_all_the_same(descendants: Descendants, mon
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
     process, mark = start(descendants)
+    process.kill()
+    process.join()
+    process.close()
+    descendants.bury(mark)
+
+
+def test_without_a_descriptor_to_look_with_it_looks_at_the_next_death(descendants: Descendants) -> None:
+    process, mark = start(descendants)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with capture_logs() as logged:
+            found, is_gone = descendants.tend(), descendants.sweep(10.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert (found, is_gone) == ([], False)
+    assert {event["event"] for event in logged} == {"descendants_unseen"}
     process.kill()
     process.join()
     process.close()

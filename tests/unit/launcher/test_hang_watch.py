@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ def test_a_silent_child_is_found_once_its_limit_is_up(child: ChildProcess) -> No
     assert look_until(watch, 105.1) == []
     assert look_until(watch, 105.2) == [(child, "no heartbeat for 5 s")]
     assert watch.deadline_s is None, "once"
+
+
+def test_a_silent_child_is_found_though_there_is_no_descriptor_to_look_with(child: ChildProcess) -> None:
+    watch = HangWatch(5.0)
+    child.pulse.beat(100.0)
+    watch.begin(child, 100.0)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        found = look_until(watch, 105.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert found == [(child, "no heartbeat for 5 s")]
 
 
 def test_a_child_that_is_stopped_is_said_to_be(child: ChildProcess) -> None:
