@@ -207,10 +207,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         is_busy = time.time() - self.last_activity < BUSY_S
         is_arriving = is_unfinished and is_busy  # a large body over a slow line
         is_likely = in_grace and (is_unfinished or is_busy or self.last_activity == self.creation_time)
-        if self.owes_nothing and not (is_arriving or is_likely or self._is_unread()):
+        if self.owes_nothing and not (is_arriving or is_likely or self.is_unread()):
             self.will_close = True
 
-    def _is_unread(self) -> bool:
+    def is_unread(self) -> bool:
         """Whether a request has arrived that has not been read yet."""
         try:
             return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))

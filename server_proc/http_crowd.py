@@ -86,7 +86,11 @@ def accept_without_files(
 
 
 def make_room(channels: Iterable[Any], crowded: int = CROWDED) -> None:
-    """Close as many connections as there are more than `crowded`, none of them in the middle of an answer."""
+    """Close as many connections as there are more than `crowded`.
+
+    None in the middle of an answer, and none whose request has come but not been read: in a crowd of these, as it waits
+    where a server has died, who was accepted last would be the quietest. Those beyond the limit wait to be accepted.
+    """
     quiet, count = [], 0
     for channel in channels:
         count += not channel.will_close
@@ -94,4 +98,4 @@ def make_room(channels: Iterable[Any], crowded: int = CROWDED) -> None:
             quiet.append(channel)
     # Who was never answered goes first: a flood of these must not cost a reader its connection.
     for channel in heapq.nsmallest(count - crowded, quiet, key=lambda each: (each.was_answered, each.last_activity)):
-        channel.will_close = True
+        channel.will_close = not channel.is_unread()

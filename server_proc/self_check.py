@@ -18,6 +18,7 @@ import structlog
 # With it, all threads may be busy for nearly the launcher's whole limit and none of it is lost between two requests.
 INTERVAL_S = 0.5
 FIRST_PATIENCE_S = 5.0
+RETRY_S = 0.05
 PATIENCE_S = 10.0
 END_S = 2.0
 
@@ -81,7 +82,7 @@ class SelfCheck:
     def _check(self) -> None:
         if not self._events.begin():
             return
-        if not self._ask(FIRST_PATIENCE_S):
+        if not self._is_answered_at_first():
             if not self._stop.is_set():
                 log.error("self_check_failed", host=self._host, port=self._port)
                 self._fail()
@@ -91,6 +92,14 @@ class SelfCheck:
         while not self._stop.wait(INTERVAL_S):
             if self._ask(PATIENCE_S):
                 self._events.alive()
+
+    def _is_answered_at_first(self) -> bool:
+        """Ask until there is an answer: where a crowd waits our connection may be cut, as any other's."""
+        deadline_s = time.monotonic() + FIRST_PATIENCE_S
+        while not self._ask(max(RETRY_S, deadline_s - time.monotonic())):
+            if time.monotonic() >= deadline_s or self._stop.wait(RETRY_S):
+                return False
+        return True
 
     def _fail(self) -> None:
         self.has_failed = True

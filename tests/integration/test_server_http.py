@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from server_proc import http_channel, http_server
-from server_proc.http_crowd import CONNECTION_LIMIT, raise_file_limit
+from server_proc.http_crowd import CONNECTION_LIMIT, CROWDED, raise_file_limit
 from server_proc.http_server import HttpServer
 from tests.unit.ipc.channel import eventually
 from tests.unit.server_proc.running_server import DEADLINE_S, ask
@@ -178,6 +178,22 @@ def test_more_half_open_requests_than_connections_do_not_silence_it(connect, con
         connect_raw().sendall(b"POST /")
     assert ask(connect(), "GET", "/").status == 200
     assert ask(kept, "GET", "/").status == 200  # who was served before keeps its connection
+
+
+@pytest.mark.usefixtures("many_files")
+def test_more_requests_at_once_than_connections_are_all_answered(listening, app, connect_raw):
+    """As they wait where a server has died."""
+    waiting = [connect_raw() for _ in range(CONNECTION_LIMIT + 100)]
+    for raw in waiting:
+        raw.sendall(b"GET /wait HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    serving = Serving(app, listening.dup())
+    try:
+        eventually(lambda: len(serving.server._server.active_channels) > CROWDED)
+        app.gate.set()
+        assert {read_answer(raw)[0].status for raw in waiting} == {200}
+    finally:
+        app.gate.set()
+        serving.stop()
 
 
 def test_a_connection_that_owes_nothing_any_more_is_known_to_be_answered(serving, connect):

@@ -113,6 +113,17 @@ def test_nobody_answering_is_a_failure_and_not_ready(make_check, told, monkeypat
     assert "self_check_failed" in [line["event"] for line in logs]
 
 
+def test_a_connection_that_is_cut_at_first_is_no_failure(make_check, told, listening):
+    check = make_check(lambda: 0)
+    listening.settimeout(DEADLINE_S)
+    listening.accept()[0].close()
+    with listening.accept()[0] as again:
+        again.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert told.ready.wait(DEADLINE_S)
+        check.join()
+    assert not check.has_failed
+
+
 def test_a_server_whose_threads_all_hang_is_not_alive_and_alive_again_when_they_go_on(
     server, gate, make_check, told, listening
 ):

@@ -19,9 +19,13 @@ from server_proc.http_crowd import (
 )
 
 
-def channel(last_activity, was_answered=False, owes_nothing=True, will_close=False):
+def channel(last_activity, was_answered=False, owes_nothing=True, will_close=False, is_unread=False):
     return SimpleNamespace(
-        last_activity=last_activity, was_answered=was_answered, owes_nothing=owes_nothing, will_close=will_close
+        last_activity=last_activity,
+        was_answered=was_answered,
+        owes_nothing=owes_nothing,
+        will_close=will_close,
+        is_unread=lambda: is_unread,
     )
 
 
@@ -50,6 +54,13 @@ def test_who_was_answered_outlasts_who_never_was_and_who_is_owed_an_answer_stays
     make_room([*readers, *busy, *strangers])
     assert closed(readers) == closed(busy) == []
     assert closed(strangers) == list(range(1000, 1020))
+
+
+def test_whose_request_has_come_and_was_not_read_yet_stays():
+    busy = [channel(number, owes_nothing=False) for number in range(CROWDED)]
+    arrived = [channel(1000 + number, is_unread=True) for number in range(10)]
+    make_room([*busy, *arrived])
+    assert closed(arrived) == []
 
 
 def test_where_all_are_owed_an_answer_nobody_goes():
