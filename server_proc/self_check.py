@@ -112,7 +112,7 @@ class SelfCheck:
         that is no hang either.
         """
         try:
-            if self._connection is None:
+            if self._connection is None or self._connection.sock is None:  # the last answer was to be the last
                 self._connection = http.client.HTTPConnection(self._host, self._port)
                 self._connection.timeout = timeout_s
                 self._connection.connect()

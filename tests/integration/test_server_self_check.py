@@ -124,6 +124,23 @@ def test_a_connection_that_is_cut_at_first_is_no_failure(make_check, told, liste
     assert not check.has_failed
 
 
+def test_answers_that_each_close_their_connection_are_answers_too(make_check, told, listening):
+    listening.settimeout(DEADLINE_S)
+
+    def answer_and_close():
+        for _ in range(3):
+            connected, _ = listening.accept()
+            with connected:
+                assert connected.recv(4096).startswith(b"GET /healthz")
+                connected.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    answering = threading.Thread(target=answer_and_close)
+    answering.start()
+    make_check(lambda: 0)
+    assert all(told.is_alive(DEADLINE_S) for _ in range(3))
+    answering.join(DEADLINE_S)
+
+
 def test_a_server_whose_threads_all_hang_is_not_alive_and_alive_again_when_they_go_on(
     server, gate, make_check, told, listening
 ):
