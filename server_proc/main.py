@@ -19,7 +19,7 @@ import structlog
 from ipc import ChildContext, ChildSetupError, IpcError, Payload, SocketServer
 from ipc.authkey import check_key
 from server_proc.actions import register_actions
-from server_proc.app import create_app
+from server_proc.app import create_app, rehearse
 from server_proc.database import DATABASE_NAME, Database, open_database
 from server_proc.database_errors import DatabaseError, DatabaseUnusableError
 from server_proc.device_gate import DeviceGate
@@ -47,6 +47,7 @@ from server_proc.voids import VoidStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from flask import Flask
 
 EXIT_SELF_CHECK_FAILED = 1
 EXIT_DATABASE_UNAVAILABLE = 1  # not EXIT_SETUP: another try may work
@@ -62,6 +63,9 @@ def run(context: ChildContext) -> int:
     route_waitress_logging()
     raise_file_limit()
     listener, http_socket = _handed_sockets(context)
+    services = Services()
+    app = create_app(services)
+    rehearse(app)
     with closing(HttpServer(_nothing_mounted, http_socket, context.released)) as http:
         if not context.wait_for_go():
             return 0
@@ -70,8 +74,9 @@ def run(context: ChildContext) -> int:
             database = _open(context, http.address[0])
             if database is None:
                 return 0
+            services.database = database
             with closing(database):
-                return _serve(context, database, listener, http)
+                return _serve(context, app, services, listener, http)
         except (DatabaseUnusableError, IpcError) as error:  # only setting up lets these through
             raise ChildSetupError(str(error)) from error
         except DatabaseError as error:
@@ -99,10 +104,9 @@ def _open(context: ChildContext, host: str) -> Database | None:
     return PatientStart(path, is_over.wait).run(begin)
 
 
-def _serve(context: ChildContext, database: Database, listener: Listener, http: HttpServer) -> int:
-    settings = context.settings
-    metrics = Metrics()
-    outbox = _open_outbox(database, metrics)
+def _serve(context: ChildContext, app: Flask, services: Services, listener: Listener, http: HttpServer) -> int:
+    settings, database, metrics = context.settings, services.database, services.metrics
+    outbox = services.outbox = _open_outbox(database, metrics)
     channel = SocketServer(
         settings.socket,
         listener=listener,
@@ -110,22 +114,16 @@ def _serve(context: ChildContext, database: Database, listener: Listener, http: 
         log=outbox,
         log_payloads=settings.log_payloads,
     )
-    hub = Hub(channel)
-    services = Services(
-        database=database,
-        outbox=outbox,
-        store=MarkStore(database, outbox, settings.cooldown_s * 1000),
-        people=PeopleStore(database, outbox),
-        voids=VoidStore(database, outbox),
-        snapshots=SnapshotReader(database),
-        hub=hub,
-        metrics=metrics,
-    )
+    hub = services.hub = Hub(channel)
+    services.store = MarkStore(database, outbox, settings.cooldown_s * 1000)
+    services.people = PeopleStore(database, outbox)
+    services.voids = VoidStore(database, outbox)
+    services.snapshots = SnapshotReader(database)
     metrics.registry.register(Sources(channel, outbox, database.path))
     channel.add_ack_handler(metrics.acked)
     register_actions(channel, services, log_payloads=settings.log_payloads)
     upkeep = Upkeep(database, outbox)
-    http.mount(make_wsgi_app(services, http.address, settings.allowed_hosts))
+    http.mount(make_wsgi_app(app, services, http.address, settings.allowed_hosts))
     http.on_refused(metrics.refused)
 
     def succeed() -> bool:
@@ -170,9 +168,10 @@ def _nothing_mounted(_environ: WSGIEnvironment, _start_response: StartResponse) 
     raise AssertionError("nobody is served before the application is there")
 
 
-def make_wsgi_app(services: Services, address: tuple[str, int], allowed_hosts: tuple[str, ...] = ()) -> WSGIApplication:
+def make_wsgi_app(
+    app: Flask, services: Services, address: tuple[str, int], allowed_hosts: tuple[str, ...] = ()
+) -> WSGIApplication:
     """Return what is served at `address`: the log around the gates around the application."""
-    app = create_app(services)
     devices = DeviceStore(services.database)
     keyed = DeviceGate(app.wsgi_app, devices, services.now_ms, is_required=_is_exposed(address[0], allowed_hosts))
     return RequestLog(HostGate(keyed, HostRules(*address, allowed_hosts)), services.metrics.request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -38,16 +38,23 @@ class Clock(Protocol):
         """Return unix seconds."""
 
 
-class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a running server."""
+_LATER: Any = None
 
-    database: Database
-    outbox: OutboxLog
-    store: MarkStore
-    people: PeopleStore
-    voids: VoidStore
-    snapshots: SnapshotReader
-    hub: Announcer
+
+class Services(msgspec.Struct, kw_only=True):
+    """The parts of a running server.
+
+    What needs the database is put in once that is open: the application is made before, in a spare, and looks here when
+    it is asked.
+    """
+
+    database: Database = _LATER
+    outbox: OutboxLog = _LATER
+    store: MarkStore = _LATER
+    people: PeopleStore = _LATER
+    voids: VoidStore = _LATER
+    snapshots: SnapshotReader = _LATER
+    hub: Announcer = _LATER
     clock: Clock = time.time
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 

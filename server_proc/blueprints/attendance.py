@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from server_proc.batch import parse_batch
+from server_proc.batch import ParsedMark, parse_batch
 from server_proc.batch_writer import Work
+from server_proc.database import Transaction
 from server_proc.idempotency import KeyedRequest, keyed_request
 from server_proc.json_answer import json_answer
 from server_proc.json_body import JSON_TYPE, MAX_BODY_BYTES, MAX_BULK_BYTES, read_json_object
 from server_proc.late_answer import Ready, answer_late
 from server_proc.mark_query import parse_mark_query
-from server_proc.marks import mark_message, parse_new_mark
+from server_proc.marks import NewMark, mark_message, parse_new_mark
 from server_proc.metrics import DUPLICATE, REJECTED
-from server_proc.problems import ProblemError, both
+from server_proc.problems import ProblemError, WrongFieldsError, both
 from server_proc.query_arguments import query_pairs
 from server_proc.recording import Answer, Asked, Wanted, record_batches, record_marks
 from server_proc.request_log import REQUEST_ID
@@ -26,11 +27,18 @@ from server_proc.services import Services
 
 PATH = "/api/attendance"
 
+Recorded = Sequence[Answer | WrongFieldsError]
+
 
 def attendance_blueprint(services: Services) -> Blueprint:
     blueprint = Blueprint("attendance", __name__)
-    record_one, record_many = partial(record_marks, services.store), partial(record_batches, services.store)
     note = partial(_note, services)
+
+    def record_one(transaction: Transaction, asked: Sequence[Wanted[NewMark]]) -> Recorded:
+        return record_marks(services.store, transaction, asked)
+
+    def record_many(transaction: Transaction, asked: Sequence[Wanted[list[ParsedMark]]]) -> Recorded:
+        return record_batches(services.store, transaction, asked)
 
     def parsed(parse: Callable[[dict[str, Any], int, str | None], Asked], max_bytes: int) -> Wanted[Asked]:
         now_ms = services.now_ms()

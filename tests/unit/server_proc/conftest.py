@@ -5,6 +5,7 @@ import json
 import pytest
 from werkzeug.test import Client
 
+from server_proc.app import create_app
 from server_proc.database import open_database
 from server_proc.main import make_wsgi_app
 from server_proc.outbox import OutboxLog
@@ -82,7 +83,7 @@ def services(database, outbox, clock):
 
 @pytest.fixture
 def client(services):
-    return Client(make_wsgi_app(services, ("127.0.0.1", 1340)))
+    return Client(make_wsgi_app(create_app(services), services, ("127.0.0.1", 1340)))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from schemathesis.engine import Status, events, from_schema
 from schemathesis.hooks import unregister_all
 from structlog.testing import capture_logs
 
+from server_proc.app import create_app
 from server_proc.main import make_wsgi_app
 from server_proc.marks import text_fault
 from server_proc.openapi.operations import CSV_FORMAT
@@ -43,7 +44,8 @@ def _hook():
 @pytest.mark.timeout(600)  # some thousand requests
 @pytest.mark.usefixtures("_formats", "_hook")
 def test_schemathesis_finds_nothing(services):
-    schema = schemathesis.openapi.from_wsgi("/openapi.json", make_wsgi_app(services, ("127.0.0.1", 80)))
+    app = make_wsgi_app(create_app(services), services, ("127.0.0.1", 80))
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", app)
     schema.config.generation.max_examples = MAX_EXAMPLES
     schema.config.generation.deterministic = True
     schema.config.suppress_health_check = [HealthCheck.too_slow]  # a busy machine is no reason to fail

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from werkzeug.test import Client
 
+from server_proc.app import create_app
 from server_proc.json_body import MAX_BULK_BYTES
 from server_proc.main import make_wsgi_app
 from server_proc.store import MarkQuery, MarkStore
@@ -156,7 +157,7 @@ def test_of_many_at_once_exactly_one_is_created_and_all_get_its_bytes(services, 
     answers = []
 
     def send():
-        client = Client(make_wsgi_app(services, ("127.0.0.1", 1340)))
+        client = Client(make_wsgi_app(create_app(services), services, ("127.0.0.1", 1340)))
         start.wait(10)
         body = json.dumps({"personId": "1", "id": "a"})
         answers.append(
