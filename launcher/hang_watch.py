@@ -8,30 +8,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
-
-from launcher.process import ChildProcess
+from launcher.process import ChildProcess, is_stopped
 from launcher.watchdog import Load, Watch, begin, look
 
 
 class HangWatch:
-    """A child is watched from `begin` on, if it beats at all; a limit of 0 means that none is."""
+    """A child is watched from `begin` on; a limit of 0 means that none is."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._processes: dict[str, ChildProcess] = {}
         self._watches: dict[str, Watch] = {}
+        self._ready: set[str] = set()
 
     @property
     def deadline_s(self) -> float | None:
         """When `hung` next has something to do."""
         return min((watch.due_s for watch in self._watches.values()), default=None)
 
-    def begin(self, process: ChildProcess, now: float) -> None:
-        """Watch a child that has just become ready, instead of the process that was this child before."""
+    def begin(self, process: ChildProcess, now: float, *, is_ready: bool = True) -> None:
+        """Watch a child that has just been started, or become ready, instead of the process that was it before."""
         if self._limit_s:
             self._processes[process.name] = process
             self._watches[process.name] = begin(self._limit_s, now)
+            (self._ready.add if is_ready else self._ready.discard)(process.name)
 
     def end(self, process: ChildProcess) -> None:
         """Watch it no more; one that is not watched is left alone."""
@@ -44,11 +44,10 @@ class HangWatch:
         return [(process, self._reason(process)) for process in due if self._hangs(process, now)]
 
     def _hangs(self, process: ChildProcess, now: float) -> bool:
-        beat_s = process.pulse.last_s()
+        beat_s = process.pulse.last_s() if process.name in self._ready else None
         if beat_s is None:
-            # It has never promised to beat.
-            self.begin(process, now)
-            return False
+            # It has not promised to beat yet, and hangs only if somebody has stopped it.
+            beat_s = self._watches[process.name].heard_s if is_stopped(process.pid) else now
         self._watches[process.name], is_hung = look(self._watches[process.name], beat_s, _load(process.pid), now)
         if is_hung:
             self.end(process)
@@ -56,7 +55,7 @@ class HangWatch:
 
     def _reason(self, process: ChildProcess) -> str:
         reason = f"no heartbeat for {self._limit_s:g} s"
-        return f"{reason}: the process is stopped" if _is_stopped(process.pid) else reason
+        return f"{reason}: the process is stopped" if is_stopped(process.pid) else reason
 
 
 def _load(pid: int) -> Load:
@@ -68,10 +67,3 @@ def _load(pid: int) -> Load:
     except (OSError, ValueError):
         pass  # it has just died, or the kernel does not count: then nobody is taken for starved
     return Load(run_ns / 1e9, waited_ns / 1e9)
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-    except (psutil.Error, OSError):
-        return False  # dead by now, or nothing to look with

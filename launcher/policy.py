@@ -218,6 +218,7 @@ TABLE: dict[tuple[State, type], Rule] = {
     (State.STARTING, Exited): _died,
     (State.STARTING, StartFailed): _start_failed,
     (State.STARTING, Ticked): _start_timed_out,
+    (State.STARTING, FellSilent): _fell_silent,
     (State.STARTING, RestartRequested): _restart,
     (State.STARTING, StopRequested): _stop,
     (State.STARTING, KillRequested): _kill,

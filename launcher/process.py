@@ -19,7 +19,6 @@ from multiprocessing.connection import wait
 from typing import Any
 
 import msgspec
-import psutil
 
 from ipc.child import ChildSettings
 from launcher import child, leash
@@ -108,10 +107,7 @@ class ChildProcess:
 
     def is_suspended(self) -> bool:
         """Whether somebody has stopped the process, so that it would not go if told to."""
-        try:
-            return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
-        except (psutil.Error, OSError):
-            return False  # nothing to look with, such as no descriptor: most are as they should be
+        return is_stopped(self.pid)
 
     def command(self, word: Command) -> None:
         """Tell the child something; what a dead or deaf one does not take is lost."""
@@ -232,6 +228,18 @@ def _terminal_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether somebody has stopped a process; False for one that is gone, and without a descriptor to look with.
+
+    A promotion waits for this, and psutil would read several files.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].startswith(b"T")
+    except OSError:
+        return False
 
 
 def stop_resource_tracker(timeout_s: float) -> None:

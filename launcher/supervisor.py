@@ -347,6 +347,7 @@ class Supervisor:
         process.go(self._settings(name))
         _log.info("child_started", child=name, child_pid=process.pid)
         self._roster.note_start(name, process.pid, process.started_s)
+        self._hangs.begin(process, process.started_s, is_ready=False)
 
     def _spawn(self, name: str) -> ChildProcess:
         self._processes.spawn(self._specs[name])

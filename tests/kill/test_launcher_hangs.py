@@ -63,6 +63,19 @@ def test_a_child_that_was_stopped_is_dumped_and_replaced(launch: Launch) -> None
     assert "in beating" in dump(launched, pid)
 
 
+def test_a_child_that_was_stopped_while_it_started_is_not_waited_for_until_its_start_has_taken_too_long(
+    launch: Launch,
+) -> None:
+    launched = launch({"server": "never_ready"}, *QUICK, limits={"start_timeout_s": 300.0})
+    pid = int(launched.wait_for("child_started")["child_pid"])
+
+    os.kill(pid, signal.SIGSTOP)
+
+    assert launched.wait_for("child_hung")["reason"] == f"{REASON}: the process is stopped"
+    launched.wait_for("child_exited", child_pid=pid)
+    assert launched.wait_for("child_started")["child_pid"] != pid
+
+
 def test_a_child_that_ignores_the_abort_is_killed(launch: Launch) -> None:
     launched = launch({"server": "beating"}, *QUICK)
     pid = ready(launched)

@@ -91,6 +91,18 @@ def test_a_child_that_never_beat_is_not_watched_before_it_does(child: ChildProce
     assert look_until(watch, 210.0) == [(child, "no heartbeat for 5 s")]
 
 
+def test_a_child_that_is_not_ready_hangs_only_if_it_is_stopped(child: ChildProcess) -> None:
+    watch = HangWatch(5.0)
+    child.pulse.beat(100.0)
+    watch.begin(child, 100.0, is_ready=False)
+    assert look_until(watch, 150.0) == []
+
+    os.kill(child.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+
+    assert look_until(watch, 160.0) == [(child, "no heartbeat for 5 s: the process is stopped")]
+
+
 def test_a_dead_child_is_not_watched_any_more(child: ChildProcess) -> None:
     watch = HangWatch(5.0)
     child.pulse.beat(100.0)

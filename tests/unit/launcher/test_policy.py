@@ -311,8 +311,16 @@ def test_a_child_that_falls_silent_is_dumped_killed_and_counted() -> None:
     )
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.RUNNING])
-def test_only_a_child_that_is_ready_can_fall_silent(state: State) -> None:
+def test_a_child_that_is_stopped_while_it_starts_is_not_waited_for() -> None:
+    it = Clocked()
+    it.start()
+
+    assert it.feed(FellSilent("stopped"), after_s=5.0) == (ReportHung("stopped"), *DUMP)
+    assert it.child.state is State.STOPPING
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in (State.STARTING, State.RUNNING)])
+def test_only_a_child_that_works_can_fall_silent(state: State) -> None:
     it = Clocked(state=state)
     assert it.feed(FellSilent("no heartbeat for 5 s")) == ()
     assert it.child.state is state
