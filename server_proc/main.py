@@ -127,7 +127,10 @@ def _serve(context: ChildContext, app: Flask, services: Services, listener: List
     http.on_refused(metrics.refused)
 
     def succeed() -> bool:
-        """Serve the clients of the channel, once the process before this one is gone and writes no more."""
+        """Serve the clients of the channel, once the process before this one is gone and writes no more.
+
+        After the first answer over HTTP: a whole backlog may wait for that, and what starts here takes turns with it.
+        """
         if not context.wait_to_succeed():
             return False
         outbox.catch_up()

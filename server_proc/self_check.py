@@ -28,8 +28,8 @@ log = structlog.get_logger()
 class SelfCheckEvents(msgspec.Struct, frozen=True, kw_only=True):
     """What is called, on the thread of the check.
 
-    `begin` first: False if there will be nothing to check. Then `ready` once, `alive` each time, and `failed` if ready
-    never came.
+    `begin` after the first answer: False if it is time to stop. Then `ready` once, `alive` each time, and `failed` if
+    there never was an answer.
     """
 
     begin: Callable[[], bool] = lambda: True
@@ -80,12 +80,12 @@ class SelfCheck:
             self._disconnect()
 
     def _check(self) -> None:
-        if not self._events.begin():
-            return
         if not self._is_answered_at_first():
             if not self._stop.is_set():
                 log.error("self_check_failed", host=self._host, port=self._port)
                 self._fail()
+            return
+        if not self._events.begin():
             return
         self._events.alive()
         self._events.ready()

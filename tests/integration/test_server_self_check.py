@@ -20,12 +20,17 @@ class Told:
     """Remembers what the check reported."""
 
     def __init__(self):
+        self.begun = threading.Event()
         self.ready = threading.Event()
         self.failed = threading.Event()
         self.alive = threading.Semaphore(0)
 
     def events(self):
-        return SelfCheckEvents(ready=self.ready.set, alive=self.alive.release, failed=self.failed.set)
+        return SelfCheckEvents(begin=self.begin, ready=self.ready.set, alive=self.alive.release, failed=self.failed.set)
+
+    def begin(self):
+        self.begun.set()
+        return True
 
     def is_alive(self, timeout_s):
         return self.alive.acquire(timeout=timeout_s)
@@ -109,6 +114,7 @@ def test_nobody_answering_is_a_failure_and_not_ready(make_check, told, monkeypat
         check = make_check(lambda: 0)
         assert told.failed.wait(DEADLINE_S)
     assert check.has_failed
+    assert not told.begun.is_set()
     assert not told.ready.is_set()
     assert "self_check_failed" in [line["event"] for line in logs]
 
