@@ -84,8 +84,10 @@ class Descendants:
 
     def _doomed_mark(self, pid: int) -> int | None:
         """Return the mark of an orphan whose child is dead; reap the orphan if it is dead itself."""
+        if pid in self._children.values():
+            return None
         mark = mark_of(pid)
-        is_orphan = mark in self.marks and mark != self._shared and pid not in self._children.values()
+        is_orphan = mark in self.marks and mark != self._shared
         return mark if is_orphan and not _reap(pid) and mark not in self._children else None
 
     def sweep(self, timeout_s: float) -> bool:
@@ -121,14 +123,12 @@ def _reap(pid: int) -> bool:
 
 
 def _children() -> list[int]:
-    """Return the pids of this process's children, of all processes where the kernel does not list them."""
+    """Return the pids of this process's children, of all processes where the kernel does not list them.
+
+    They are all its first thread's: that one spawns, and the kernel gives it the orphans. Every death waits for this.
+    """
     try:
-        lists = [_read(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task")]
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split()]
     except OSError:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [int(pid) for listed in lists for pid in listed.split()]
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read()
