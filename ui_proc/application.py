@@ -36,6 +36,9 @@ from ui_proc.traffic_state import Delivery, TrafficState
 
 TICK_MS = 1_000
 BEAT_MS = 500
+SHOW_NEWS_MS = 50
+"""How long what is new of the connections and the processes may wait to be painted: a server that is back within that
+time has the processor for itself meanwhile, and nothing flickers."""
 SETTINGS_FILE = "ui.ini"
 REFUSED = "the list of unsent messages is full, or the connection was stopped."
 
@@ -75,6 +78,10 @@ class Application(QObject):
         self._launcher = LauncherLink(self.control, self)
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SHOW_NEWS_MS)
+        self._reported: tuple[Child, ...] | None = None  # and not shown yet
         self._pulse = QTimer(self)
         self._pulse.setInterval(BEAT_MS)
         self._connect()
@@ -95,6 +102,7 @@ class Application(QObject):
         code = self._qt.exec()
         self.window.closed.disconnect(self._qt.exit)
         self._timer.stop()
+        self._soon.stop()
         self._pulse.stop()
         self.window.close()  # first: it keeps the settings, and the channels may take a second each to say goodbye
         self.manager.stop()
@@ -121,6 +129,7 @@ class Application(QObject):
         self._stop_asked.connect(self._qt.exit, Qt.ConnectionType.QueuedConnection)
         self.window.painted.connect(self._context.ready)
         self._timer.timeout.connect(self.tick)
+        self._soon.timeout.connect(self._show_news)
         self._pulse.timeout.connect(self._context.heartbeat)
         self.manager.state_changed.connect(self._show_state)
         self.manager.delivered.connect(self._show_message)
@@ -152,7 +161,7 @@ class Application(QObject):
     def _show_state(self, state: ClientState) -> None:
         log.debug("connection_changed", channel="ui", state=state.kind)
         self._record.state_changed(state, time.monotonic())
-        self._show_pill()
+        self._show_soon()
 
     def _show_message(self, message: Message) -> None:
         self._record.message_arrived(time.monotonic())
@@ -161,11 +170,21 @@ class Application(QObject):
     def _show_children(self, children: tuple[Child, ...]) -> None:
         self._reported_at_s = time.monotonic()
         self._record.server = server_news(children)
-        self.pages.processes.show_children(children)
+        self._reported = children
+        self._show_soon()
+
+    def _show_soon(self) -> None:
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def _show_news(self) -> None:
+        reported, self._reported = self._reported, None
+        if reported is not None:
+            self.pages.processes.show_children(reported)
         self._show_pill()
 
     def _show_silence(self, reason: str) -> None:
-        self._record.server = ServerNews()
+        self._record.server, self._reported = ServerNews(), None
         self.pages.processes.show_silence(reason)
         self._show_pill()
 

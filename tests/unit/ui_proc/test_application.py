@@ -70,28 +70,50 @@ def test_a_mark_reaches_the_board_and_the_messages(app, qtbot):
     assert shown == [{"event": "marks_shown", "log_level": "debug", "added": 1, "rows": 1, "newest_seq": 1}]
 
 
-def test_the_pill_follows_the_connection(app):
+def test_the_pill_follows_the_connection(app, qtbot):
     pill = app.window.pill
     app.manager.enter(LIVE)
-    assert pill.pill.detail == "loading the board"
+    qtbot.waitUntil(lambda: pill.pill.detail == "loading the board")
     app.manager.answer(EMPTY)
     assert (pill.pill.tone, pill.pill.detail) == (Tone.GOOD, "no new message yet")
     app.manager.enter(WAITING)
-    assert pill.pill.title == "Reconnecting"
+    qtbot.waitUntil(lambda: pill.pill.title == "Reconnecting")
     assert pill.pill.detail.startswith("attempt 4 in")
     app.manager.enter(LIVE)
-    assert pill.pill.detail == "loading the board"
+    qtbot.waitUntil(lambda: pill.pill.detail == "loading the board")
 
 
-def test_the_pill_says_what_the_launcher_knows_and_forgets_it_with_the_launcher(app):
+def test_a_server_that_is_back_at_once_has_changed_nothing_on_the_screen(app, qtbot):
+    app.manager.enter(LIVE)
+    qtbot.waitUntil(lambda: app.window.pill.pill.detail == "loading the board")
+    shown = []
+    app.window.pill.show_pill = shown.append
+
+    app.manager.enter(WAITING)
+    app.manager.enter(LIVE)
+    qtbot.waitUntil(lambda: bool(shown))
+
+    assert [pill.title for pill in shown] == [app.window.pill.pill.title]
+
+
+def test_the_pill_says_what_the_launcher_knows_and_forgets_it_with_the_launcher(app, qtbot):
     app.manager.enter(WAITING)
     app.control.enter(LIVE)
     app.control.answer(CHILDREN)
-    assert app.window.pill.pill.title == "Server restarting, attempt 2"
+    qtbot.waitUntil(lambda: app.window.pill.pill.title == "Server restarting, attempt 2")
     assert app.pages.processes.cards[0].name == "server"
     app.control.enter(WAITING)
     assert app.window.pill.pill.title == "Connecting"
     assert "waiting" in app.pages.processes.empty.text
+
+
+def test_a_report_that_was_not_shown_yet_is_forgotten_with_the_launcher(app, qtbot):
+    app.control.enter(LIVE)
+    app.control.answer(CHILDREN)
+    app.control.enter(WAITING)
+    qtbot.waitUntil(lambda: not app._soon.isActive())
+    assert "waiting" in app.pages.processes.empty.text
+    assert app.pages.processes.cards == []
 
 
 @pytest.mark.parametrize(("state", "delivery"), [(LIVE, "sent"), (WAITING, "queued")])
