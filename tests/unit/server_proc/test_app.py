@@ -6,8 +6,9 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
-from server_proc.app import create_app
+from server_proc.app import create_app, rehearse
 from server_proc.database_errors import DatabaseBusyError, DatabaseFullError, DatabaseUnusableError
+from server_proc.services import Services
 from server_proc.store import MarkQuery
 from tests.unit.server_proc.problem_answers import problem
 from tests.unit.server_proc.running_server import DEADLINE_S
@@ -376,3 +377,11 @@ def test_a_text_in_a_query_that_is_not_utf_8_is_422_by_name(client, path, field,
     for right in ("%25FF", "%C3%AB+b", "Zo\u00eb"):
         query = f"{field}={right}&limit=7"
         assert client.get(path, query_string=query, base_url="http://localhost:1340").status_code == 200
+
+
+def test_an_application_is_made_and_rehearsed_before_there_is_a_database():
+    app = create_app(Services())
+    answered = []
+    app.after_request(lambda response: answered.append(response.status_code) or response)
+    rehearse(app)
+    assert answered == [200]
